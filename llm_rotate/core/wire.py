@@ -1,0 +1,137 @@
+"""What passes between the engine and a dialect: requests, answers, verdicts. All pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from ..types import ChatResponse, StreamChunk, Usage
+from .outcome import Outcome
+
+T = TypeVar("T")
+NOTHING: Mapping[str, Any] = {}
+
+
+class Headers:
+    """Answer headers, looked up without regard to case. The first of equal names wins."""
+
+    __slots__ = ("_found", "raw")
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self.raw = raw
+        self._found: dict[str, str] | None = None
+
+    def get(self, name: str) -> str | None:
+        """The value of header ``name`` (any case), or None."""
+        if self._found is None:
+            self._found = {}
+            for key, value in self.raw:
+                self._found.setdefault(key.decode("latin-1").lower(), value.decode("latin-1"))
+        return self._found.get(name.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key or none.
+
+    ``flags`` are the catalogue's notes on how this service spells the dialect, for example
+    ``max_tokens_field`` or ``api_version``.
+    """
+
+    provider: str
+    base_url: str
+    auth: str = "bearer"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A key made ready to send: made once per key, secret and reload."""
+
+    endpoint: Endpoint
+    url: str
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat as one stage sends it: ``model`` is the name the provider knows."""
+
+    model: str
+    messages: Sequence[Mapping[str, Any]]
+    stream: bool = False
+    max_tokens: int | None = None
+    temperature: float | None = None
+    upstream: str | None = None
+    options: Mapping[str, Any] = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request to send as it is. ``headers`` lack only Host and Content-Length."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    stream: bool = False
+
+
+@dataclass(slots=True)
+class Verdict(Generic[T]):
+    """How one attempt ended, as the dialect reads it.
+
+    ``later_s``: seconds until the provider says it may be asked again. ``message``: its own
+    words. ``key_sign``: the answer names this very key as bad, so it is no outage.
+    ``held``: not over yet; whoever holds it reports the end.
+    """
+
+    outcome: Outcome
+    value: T | None = None
+    used: Usage | None = None
+    status: int | None = None
+    code: str | None = None
+    message: str = ""
+    later_s: float | None = None
+    request_id: str | None = None
+    body: Any = None
+    error: BaseException | None = None
+    key_sign: bool = False
+    held: bool = False
+
+
+class EventReader(Protocol):
+    """Reads one streamed answer: raw bytes in, chunks out, framing inside.
+
+    ``feed`` returns chunks that carry text or reasoning; an error event, or the proper end
+    of the stream, is a Verdict and the last thing returned. ``end`` judges a stream that
+    closed without one. A good end is outcome ok with ``value`` the whole ChatResponse.
+    """
+
+    text: str
+
+    def feed(self, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]: ...
+    def end(self) -> Verdict[ChatResponse]: ...
+
+
+class Dialect(Protocol):
+    """A provider's wire format as pure functions.
+
+    ``encode`` gives the body, shared by all keys of a stage, or raises CapabilityError.
+    ``classify`` reads a vendor SDK's exception; None says it is the caller's own.
+    """
+
+    name: str
+
+    def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready: ...
+    def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes: ...
+    def build(
+        self, request: ChatRequest, body: bytes, ready: Ready, wall: float
+    ) -> HttpRequest: ...
+    def parse(
+        self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
+    ) -> Verdict[ChatResponse]: ...
+    def events(self, request: ChatRequest) -> EventReader: ...
+    def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None: ...

@@ -1,0 +1,130 @@
+"""What goes into a call and what comes out of it. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+
+class ChatMessage(TypedDict, total=False):
+    """One message, OpenAI-shaped; every dialect converts it.
+
+    ``role`` is system, user, assistant or tool; ``content`` a string or a list of parts
+    (OpenAI's own part shapes, or :class:`ContentPart`).
+    """
+
+    role: str
+    content: str | list[Any] | None
+    name: str
+    tool_calls: list[dict[str, Any]]
+    tool_call_id: str
+
+
+class ContentPart(TypedDict, total=False):
+    """A part of a message: ``type`` is text, image_bytes, pdf_bytes or file.
+
+    ``text`` goes with text, ``data`` (raw bytes) with image_bytes and pdf_bytes,
+    ``file_uri`` with file, ``mime_type`` with all but text.
+    """
+
+    type: str
+    text: str
+    data: bytes
+    file_uri: str
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateContentRequest:
+    """Arguments of ``generate_content`` as one value (Google providers only)."""
+
+    model: str
+    contents: list[Any]
+    system_instruction: str | None = None
+    response_mime_type: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    thinking_budget: int | None = None
+    disable_automatic_function_calling: bool = True
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer, counted alike at every provider.
+
+    ``prompt_tokens`` includes the cached ones, ``completion_tokens`` the reasoning ones;
+    ``raw`` is the provider's own usage object.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    raw: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request that was sent (or one stage that could not be), and how it ended.
+
+    ``outcome`` is a name of the fault table ("ok", "rate_limited", ...), or "skipped" for a
+    stage whose dialect cannot carry the request; ``seconds`` its length.
+    """
+
+    provider: str
+    model: str
+    key_id: str | None
+    outcome: str
+    status: int | None = None
+    code: str | None = None
+    message: str = ""
+    seconds: float = 0.0
+    upstream: str | None = None
+
+
+@dataclass(slots=True)
+class ChatResponse:
+    """An answer, the same shape from every provider.
+
+    ``finish_reason`` is the provider's own word (OpenAI "stop", Anthropic "end_turn");
+    ``tool_calls`` are OpenAI-shaped dicts; ``raw`` is the provider's answer as a plain dict;
+    ``latency_ms`` runs from the call to the answer, waiting and rotation included;
+    ``attempts`` lists every request sent for it, the good one last.
+    """
+
+    content: str
+    provider: str = ""
+    model: str = ""
+    key_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    latency_ms: float = 0.0
+    finish_reason: str | None = None
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    reasoning: str = ""
+    request_id: str | None = None
+    upstream: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(slots=True)
+class StreamChunk:
+    """A piece of a streamed answer.
+
+    ``delta`` is text, ``reasoning`` thinking text. ``finish_reason``, ``usage`` and whole
+    ``tool_calls`` are set on the last chunk only.
+    """
+
+    delta: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    provider: str = ""
+    model: str = ""
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    key_id: str = ""
