@@ -10,7 +10,6 @@ from ..types import ChatResponse, StreamChunk, Usage
 from .outcome import Outcome
 
 T = TypeVar("T")
-NOTHING: Mapping[str, Any] = {}
 
 
 class Headers:
@@ -65,7 +64,7 @@ class ChatRequest:
     max_tokens: int | None = None
     temperature: float | None = None
     upstream: str | None = None
-    options: Mapping[str, Any] = NOTHING
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
