@@ -109,8 +109,8 @@ class EventReader(Protocol):
     closed without one. A good end is outcome ok with ``value`` the whole ChatResponse.
     """
 
-    text: str
-
+    @property
+    def text(self) -> str: ...
     def feed(self, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]: ...
     def end(self) -> Verdict[ChatResponse]: ...
 

@@ -1,0 +1,299 @@
+"""Which outcome an error answer is: one table per dialect, one row per thing a provider says.
+
+Rows are read from the top and the first that fits decides; codes and types come before
+marks, and text, which providers reword, comes last. What no row knows goes by its status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.outcome import Outcome
+from ..core.retry_after import in_details, later_s
+from ..core.wire import Headers, Verdict
+from .told import Told, from_body, from_value
+
+# Sources of rows, each a page of the provider's own documentation unless it says otherwise.
+_OPENAI = "https://platform.openai.com/docs/guides/error-codes"
+_AZURE = "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter"
+_AZURE_REST = "https://learn.microsoft.com/azure/ai-foundry/openai/reference"
+_OPENROUTER = "https://openrouter.ai/docs/api-reference/errors"
+_GROQ = "https://console.groq.com/docs/errors"
+_MOONSHOT = "https://platform.moonshot.ai/docs/api/chat#error-description"
+_GEMINI = "https://ai.google.dev/gemini-api/docs/troubleshooting"
+_ANTHROPIC = "https://platform.claude.com/docs/en/api/errors"
+_ANTHROPIC_SDK = "error details of the anthropic package, version 2"
+_SEEN = "an answer as it was received"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``status``, ``code`` (code or type), every mark in ``marks`` and ``text`` (part of the
+    message) must fit, lower case; what is empty fits all. ``source`` is where it is written.
+    ``key_sign``: the answer names this very key, or its account, as bad.
+    """
+
+    outcome: Outcome
+    source: str
+    status: int | None = None
+    code: str = ""
+    marks: frozenset[str] = frozenset()
+    text: str = ""
+    key_sign: bool = False
+
+    def fits(self, status: int, told: Told, text: str) -> bool:
+        return (
+            (self.status is None or self.status == status)
+            and (not self.code or self.code in told.codes)
+            and self.marks <= told.marks
+            and self.text in text
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tongue:
+    """How one dialect speaks of faults.
+
+    ``statuses`` is what a code or type means where no status goes with it (an error event
+    under 200). ``buckets`` are the header pairs (remaining, reset) of its rate limits.
+    """
+
+    rows: tuple[Row, ...]
+    statuses: Mapping[str, int]
+    buckets: tuple[tuple[str, str], ...]
+
+
+BY_STATUS: Mapping[int, Outcome] = {
+    401: Outcome.AUTH_FAILED,
+    402: Outcome.QUOTA_EXHAUSTED,
+    403: Outcome.FORBIDDEN,
+    # A chat's path and body name nothing else that could be missing; a wrong base_url looks
+    # the same and concerns this key's endpoint alone. Known words for a wrong path have rows.
+    404: Outcome.MODEL_NOT_FOUND,
+    408: Outcome.TIMED_OUT,
+    409: Outcome.SERVER_ERROR,
+    424: Outcome.SERVER_ERROR,
+    425: Outcome.SERVER_ERROR,
+    429: Outcome.RATE_LIMITED,
+    498: Outcome.OVERLOADED,  # Groq, flex tier: no capacity
+    503: Outcome.OVERLOADED,
+    504: Outcome.TIMED_OUT,
+    524: Outcome.TIMED_OUT,  # Cloudflare: the origin took too long
+    529: Outcome.OVERLOADED,
+}
+
+_PINNED = frozenset({"pinned"})
+_PINNED_NAMED = frozenset({"pinned", "provider_name"})
+_MODERATED = frozenset({"reasons"})
+
+OPENAI = Tongue(
+    rows=(
+        Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, code="insufficient_quota"),
+        Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, code="billing_not_active"),
+        Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, code="billing_hard_limit_reached"),
+        Row(Outcome.QUOTA_EXHAUSTED, _MOONSHOT, code="exceeded_current_quota_error"),
+        Row(Outcome.AUTH_FAILED, _OPENAI, code="invalid_api_key", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _OPENAI, code="account_deactivated", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _OPENAI, code="access_terminated", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _OPENAI, code="authentication_error", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _MOONSHOT, code="invalid_authentication_error", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GEMINI, code="api_key_invalid", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GEMINI, code="api_key_expired", key_sign=True),
+        Row(Outcome.TOO_LARGE_FOR_KEY, _GROQ, 413, "rate_limit_exceeded"),
+        Row(
+            Outcome.TOO_LARGE_FOR_KEY,
+            _SEEN,
+            429,
+            "rate_limit_exceeded",
+            text="request too large for",
+        ),
+        Row(Outcome.RATE_LIMITED, _OPENAI, 429, "rate_limit_exceeded"),
+        Row(Outcome.MODEL_NOT_FOUND, _OPENAI, code="model_not_found"),
+        Row(Outcome.MODEL_NOT_FOUND, _GROQ, code="model_decommissioned"),
+        Row(Outcome.MODEL_NOT_FOUND, _AZURE_REST, code="deploymentnotfound"),
+        Row(Outcome.BAD_REQUEST, _GROQ, 404, "unknown_url"),
+        Row(Outcome.BAD_REQUEST, _OPENAI, code="context_length_exceeded"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI, code="content_policy_violation"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI, code="moderation_blocked"),
+        Row(Outcome.CONTENT_FILTERED, _AZURE, code="content_filter"),
+        Row(Outcome.CONTENT_FILTERED, _AZURE, code="responsibleaipolicyviolation"),
+        Row(Outcome.OVERLOADED, _OPENAI, code="server_overloaded"),
+        Row(Outcome.OVERLOADED, _SEEN, code="overloaded_error"),
+        Row(Outcome.OVERLOADED, _MOONSHOT, code="engine_overloaded_error"),
+        Row(Outcome.CONTENT_FILTERED, _OPENROUTER, 403, marks=_MODERATED),
+        Row(Outcome.UPSTREAM_FAILED, _OPENROUTER, 429, marks=_PINNED_NAMED),
+        Row(Outcome.UPSTREAM_FAILED, _OPENROUTER, 502, marks=_PINNED),
+        Row(Outcome.UPSTREAM_FAILED, _OPENROUTER, 503, marks=_PINNED),
+        Row(
+            Outcome.UPSTREAM_FAILED,
+            _OPENROUTER,
+            404,
+            marks=_PINNED,
+            text="no allowed providers",
+        ),
+        Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, 429, text="exceeded your current quota"),
+        Row(Outcome.AUTH_FAILED, _SEEN, 400, text="incorrect api key provided", key_sign=True),
+        Row(Outcome.BAD_REQUEST, _SEEN, 404, text="invalid url"),
+    ),
+    statuses={
+        "invalid_request_error": 400,
+        "context_length_exceeded": 400,
+        "content_filter": 400,
+        "authentication_error": 401,
+        "invalid_api_key": 401,
+        "insufficient_quota": 429,
+        "permission_error": 403,
+        "not_found_error": 404,
+        "model_not_found": 404,
+        "rate_limit_exceeded": 429,
+        "rate_limit_error": 429,
+        "server_error": 500,
+        "api_error": 500,
+        "timeout": 504,
+        "overloaded_error": 529,
+    },
+    buckets=(
+        ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+        ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+        ("x-ratelimit-remaining", "x-ratelimit-reset"),
+    ),
+)
+
+ANTHROPIC = Tongue(
+    rows=(
+        Row(Outcome.QUOTA_EXHAUSTED, _ANTHROPIC_SDK, code="enforced_spend_limit_reached"),
+        Row(Outcome.QUOTA_EXHAUSTED, _ANTHROPIC_SDK, code="contract_spend_limit_reached"),
+        Row(
+            Outcome.QUOTA_EXHAUSTED, _ANTHROPIC_SDK, code="linked_organization_spend_limit_reached"
+        ),
+        Row(Outcome.AUTH_FAILED, _ANTHROPIC_SDK, code="organization_on_hold", key_sign=True),
+        Row(Outcome.QUOTA_EXHAUSTED, _ANTHROPIC, code="billing_error"),
+        Row(Outcome.AUTH_FAILED, _ANTHROPIC, code="authentication_error", key_sign=True),
+        Row(Outcome.FORBIDDEN, _ANTHROPIC, code="permission_error"),
+        Row(Outcome.MODEL_NOT_FOUND, _ANTHROPIC, code="not_found_error"),
+        Row(Outcome.BAD_REQUEST, _ANTHROPIC, code="request_too_large"),
+        Row(Outcome.RATE_LIMITED, _ANTHROPIC, code="rate_limit_error"),
+        Row(Outcome.SERVER_ERROR, _ANTHROPIC, code="api_error"),
+        Row(Outcome.TIMED_OUT, _ANTHROPIC, code="timeout_error"),
+        Row(Outcome.OVERLOADED, _ANTHROPIC, code="overloaded_error"),
+        Row(Outcome.QUOTA_EXHAUSTED, _SEEN, 400, text="credit balance is too low"),
+        Row(Outcome.AUTH_FAILED, _SEEN, 400, text="organization has been disabled", key_sign=True),
+        Row(Outcome.CONTENT_FILTERED, _SEEN, 400, text="content filtering policy"),
+    ),
+    statuses={
+        "invalid_request_error": 400,
+        "authentication_error": 401,
+        "billing_error": 402,
+        "permission_error": 403,
+        "not_found_error": 404,
+        "request_too_large": 413,
+        "rate_limit_error": 429,
+        "api_error": 500,
+        "timeout_error": 504,
+        "overloaded_error": 529,
+    },
+    buckets=tuple(
+        (f"anthropic-ratelimit-{what}-remaining", f"anthropic-ratelimit-{what}-reset")
+        for what in ("requests", "tokens", "input-tokens", "output-tokens")
+    ),
+)
+
+_NO_HEADERS = Headers(())
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
+
+
+def judge(
+    tongue: Tongue,
+    status: int | None,
+    headers: Headers | None,
+    body: object,
+    wall: float,
+    *,
+    pinned: bool = False,
+) -> Verdict[Any]:
+    """What an error answer means. ``body``: its bytes, or the value that was in them.
+
+    ``status`` is None, or below 400, where the error came inside a good answer; ``pinned``
+    says that the request named the upstream it wants.
+    """
+    told = from_body(body) if isinstance(body, bytes) else from_value(body)
+    if pinned:
+        told = told.with_mark("pinned")
+    meant = status if status is not None and status >= 300 else _stated_status(tongue, told)
+    row = _row(tongue, meant, told)
+    outcome = row.outcome if row else _by_status(meant)
+    headers = headers or told.headers or _NO_HEADERS
+    return Verdict(
+        outcome,
+        status=status,
+        code=told.code,
+        message=told.message or f"the provider answered {meant} without a word",
+        later_s=_later_s(tongue, outcome, headers, told, wall),
+        request_id=request_id(headers) or told.request_id,
+        body=told.body,
+        key_sign=row.key_sign if row else False,
+    )
+
+
+def request_id(headers: Headers) -> str | None:
+    """The provider's own name for the call."""
+    for name in _REQUEST_IDS:
+        found = headers.get(name)
+        if found:
+            return found
+    return None
+
+
+def broken(
+    message: str, status: int | None = None, headers: Headers | None = None, body: object = None
+) -> Verdict[Any]:
+    """An answer that is none: unparsable, or of the wrong shape. It may have been billed."""
+    return Verdict(
+        Outcome.SERVER_ERROR,
+        status=status,
+        message=message,
+        request_id=request_id(headers) if headers else None,
+        body=from_body(body).body if isinstance(body, bytes) else body,
+    )
+
+
+def cut(message: str, given: bool) -> Verdict[Any]:
+    """A stream that broke: interrupted if chunks of it were ``given`` out, else a fault."""
+    return Verdict(Outcome.INTERRUPTED if given else Outcome.SERVER_ERROR, message=message)
+
+
+def _row(tongue: Tongue, status: int, told: Told) -> Row | None:
+    text = told.message.lower()
+    return next((row for row in tongue.rows if row.fits(status, told, text)), None)
+
+
+def _stated_status(tongue: Tongue, told: Told) -> int:
+    """The status that the error itself states, as a number or by its code; else 500."""
+    for code in told.codes:
+        if code.isdecimal() and 300 <= int(code[:4]) < 600:
+            return int(code[:4])
+        if code in tongue.statuses:
+            return tongue.statuses[code]
+    return 500
+
+
+def _by_status(status: int) -> Outcome:
+    known = BY_STATUS.get(status)
+    if known is not None:
+        return known
+    return Outcome.BAD_REQUEST if status < 500 else Outcome.SERVER_ERROR
+
+
+def _later_s(
+    tongue: Tongue, outcome: Outcome, headers: Headers, told: Told, wall: float
+) -> float | None:
+    """A time that goes with an empty purse is the rate limit's: waiting brings no money."""
+    if outcome is Outcome.QUOTA_EXHAUSTED:
+        return None
+    buckets = tongue.buckets if outcome is Outcome.RATE_LIMITED else ()
+    stated = later_s(headers, wall, buckets)
+    if stated is None and told.headers is not None:
+        stated = later_s(told.headers, wall, buckets)
+    return in_details(told.details) if stated is None else stated

@@ -1,0 +1,76 @@
+"""Reads an OpenAI chat completion, and what a stream of its chunks adds up to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..types import ChatResponse, Usage
+from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
+
+
+def fault_in(answer: object) -> dict[str, Any] | None:
+    """The error that a 200 carries in its body or in its first choice, or None."""
+    if not isinstance(answer, dict):
+        return None
+    if answer.get("error"):
+        return answer
+    choices = answer.get("choices")
+    choice = as_dict(choices[0]) if isinstance(choices, list) and choices else {}
+    if choice.get("error") or choice.get("finish_reason") == "error":
+        return {"error": choice.get("error") or {"message": "the upstream broke off"}}
+    return None
+
+
+def response_of(answer: object, model: str) -> ChatResponse | None:
+    """The response in a chat completion, or None if it has not the shape of one."""
+    body = as_dict(answer)
+    choices = as_list(body.get("choices"))
+    choice = as_dict(choices[0]) if choices else {}
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return None
+    text, thought = text_of(message.get("content"))
+    return ChatResponse(
+        content=text,
+        model=as_text(body.get("model")) or model,
+        usage=usage_of(body.get("usage")),
+        finish_reason=as_text_or_none(choice.get("finish_reason")),
+        raw=body,
+        tool_calls=[call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)],
+        reasoning=reasoning_of(message) or thought,
+        upstream=as_text_or_none(body.get("provider")),
+    )
+
+
+def reasoning_of(message: dict[str, Any]) -> str:
+    """DeepSeek and vLLM say ``reasoning_content``, OpenRouter and Groq ``reasoning``."""
+    return as_text(message.get("reasoning_content")) or as_text(message.get("reasoning"))
+
+
+def text_of(content: object) -> tuple[str, str]:
+    """(text, thinking) of a message's content, which Mistral sends as a list of parts."""
+    if not isinstance(content, list):
+        return as_text(content), ""
+    parts = [part for part in content if isinstance(part, dict)]
+    thought = [piece for part in parts for piece in as_list(part.get("thinking"))]
+    return (
+        "".join(as_text(part.get("text")) for part in parts),
+        "".join(as_text(as_dict(piece).get("text")) for piece in thought),
+    )
+
+
+def usage_of(value: object) -> Usage:
+    raw = as_dict(value)
+    if not raw:
+        return Usage()
+    prompt, completion = as_count(raw.get("prompt_tokens")), as_count(raw.get("completion_tokens"))
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=as_count(raw.get("total_tokens")) or prompt + completion,
+        cached_tokens=as_count(as_dict(raw.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=as_count(
+            as_dict(raw.get("completion_tokens_details")).get("reasoning_tokens")
+        ),
+        raw=raw,
+    )

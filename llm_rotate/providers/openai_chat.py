@@ -1,0 +1,174 @@
+"""OpenAI chat completions: OpenAI, Azure OpenAI, OpenRouter and every compatible service.
+
+What a service spells differently is in ``Endpoint.flags``:
+
+- ``max_tokens_field``: the body's name for the output cap ("max_tokens")
+- ``stream_options``: whether it takes ``stream_options`` (True)
+- ``azure``: the model is a deployment in the path; ``api_version``: its version, "v1" or
+  none for the path without deployments
+- ``upstream_names``: our name of an upstream -> the broker's
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from ..core.outcome import Outcome
+from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, HttpRequest, Ready, Verdict
+from ..types import ChatResponse
+from .faults import OPENAI, broken, judge, request_id
+from .jsonio import loads
+from .openai_answer import fault_in, response_of
+from .openai_events import OpenAIEvents
+from .parts import cannot, raw_part, static_headers, written
+from .reading import as_dict
+from .schema import model_schema, openai_format
+from .sdk_errors import classify
+
+_DEPLOYMENT = "{deployment}"  # stands in Ready.url until the request names the model
+_PORTABLE = frozenset(
+    {
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "stop",
+        "top_p",
+        "seed",
+        "logprobs",
+        "top_logprobs",
+        "reasoning_effort",
+        "user",
+    }
+)
+
+
+class OpenAIChat:
+    """The dialect, without state of its own."""
+
+    name = "openai"
+
+    def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
+        return Ready(endpoint, _url(endpoint), static_headers(secret, endpoint))
+
+    def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
+        flags = endpoint.flags
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": _messages(request.messages),
+        }
+        if request.max_tokens is not None:
+            body[flags.get("max_tokens_field", "max_tokens")] = request.max_tokens
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.stream:
+            body["stream"] = True
+            if flags.get("stream_options", True):
+                body["stream_options"] = {"include_usage": True}
+        if request.options:
+            body |= _options(request.options)
+        if request.upstream is not None:
+            body["provider"] = as_dict(body.get("provider")) | _pin(request.upstream, flags)
+        return written(self.name, body)
+
+    def build(
+        self,
+        request: ChatRequest,
+        body: bytes,
+        ready: Ready,
+        wall: float,  # noqa: ARG002 - of use to signers only
+    ) -> HttpRequest:
+        url = ready.url
+        if ready.endpoint.flags.get("azure"):
+            url = _deployment_url(url, request.model)
+        return HttpRequest("POST", url, ready.headers, body, request.stream)
+
+    def parse(
+        self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
+    ) -> Verdict[ChatResponse]:
+        pinned = request.upstream is not None
+        if not 200 <= status < 300:
+            return judge(OPENAI, status, headers, body, wall, pinned=pinned)
+        try:
+            answer = loads(body)
+        except ValueError:
+            return broken("the answer is not JSON", status, headers, body)
+        fault = fault_in(answer)
+        if fault is not None:
+            return judge(OPENAI, status, headers, fault, wall, pinned=pinned)
+        response = response_of(answer, request.model)
+        if response is None:
+            return broken("the answer has no choices", status, headers, answer)
+        response.request_id = request_id(headers)
+        return Verdict(
+            Outcome.OK,
+            response,
+            response.usage,
+            status=status,
+            request_id=response.request_id,
+        )
+
+    def events(self, request: ChatRequest) -> EventReader:
+        return OpenAIEvents(request.model, pinned=request.upstream is not None)
+
+    def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None:
+        return classify(OPENAI, error, wall)
+
+
+def _url(endpoint: Endpoint) -> str:
+    base = endpoint.base_url.rstrip("/")
+    if not endpoint.flags.get("azure"):
+        return f"{base}/chat/completions"
+    version = endpoint.flags.get("api_version")
+    if version is None or version == "v1":
+        return f"{base}/openai/v1/chat/completions"
+    return (
+        f"{base}/openai/deployments/{_DEPLOYMENT}/chat/completions"
+        f"?api-version={quote(str(version), safe='')}"
+    )
+
+
+@lru_cache(maxsize=256)
+def _deployment_url(template: str, model: str) -> str:
+    return template.replace(_DEPLOYMENT, quote(model, safe=""))
+
+
+def _pin(upstream: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    named = flags.get("upstream_names", {}).get(upstream, upstream)
+    return {"order": [named], "allow_fallbacks": False}
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller's keywords; a portable one that is None counts as not given."""
+    found = {k: v for k, v in options.items() if v is not None or k not in _PORTABLE}
+    schema = model_schema(found.get("response_format"))
+    if schema is not None:
+        found["response_format"] = openai_format(found["response_format"].__name__, schema)
+    return found
+
+
+def _messages(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
+    return [
+        {**message, "content": [_part(part) for part in message["content"]]}
+        if isinstance(message.get("content"), list | tuple)
+        else message
+        for message in messages
+    ]
+
+
+def _part(part: Any) -> Any:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind == "image_bytes":
+        mime, data = raw_part("openai", part)
+        return {"type": "image_url", "image_url": {"url": f"data:{mime};base64,{data}"}}
+    if kind == "pdf_bytes":
+        mime, data = raw_part("openai", part)
+        name = part.get("filename", "document.pdf")
+        file = {"filename": name, "file_data": f"data:{mime};base64,{data}"}
+        return {"type": "file", "file": file}
+    if kind == "file" and "file_uri" in part:
+        cannot("openai", "a file part with file_uri")
+    return part

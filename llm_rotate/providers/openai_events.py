@@ -1,0 +1,167 @@
+"""Reads a streamed OpenAI chat completion. Of several choices the first one counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.outcome import Outcome
+from ..core.wire import Verdict
+from ..types import ChatResponse, StreamChunk
+from .faults import OPENAI, broken, cut, judge
+from .jsonio import loads
+from .openai_answer import fault_in, reasoning_of, response_of, text_of
+from .reading import as_dict, as_list, as_text
+from .sse import SseParser
+
+_ENVELOPE = ("id", "created", "model", "system_fingerprint", "service_tier", "provider")
+_OWN = frozenset({"role", "content", "reasoning", "reasoning_content", "tool_calls"})
+
+
+class OpenAIEvents:
+    """Chunks of one answer. ``text`` is what has come so far."""
+
+    def __init__(self, model: str, *, pinned: bool = False) -> None:
+        self._model = model
+        self._pinned = pinned
+        self._sse = SseParser()
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._message: dict[str, Any] = {}  # other fields of the message: refusal, annotations
+        self._body: dict[str, Any] = {"id": None, "object": "chat.completion"}
+        self._choice: dict[str, Any] = {}
+        self._begun = False  # a choice has come
+        self._over = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    def feed(self, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]:
+        return self._read(self._sse.feed(raw))
+
+    def end(self) -> Verdict[ChatResponse]:
+        """Judges a stream that closed without ``[DONE]``.
+
+        Chunks of an event that the end cut off before its blank line stand in the response.
+        """
+        given = self._given
+        for found in self._read(self._sse.end()):
+            if isinstance(found, Verdict):
+                return found
+        if self._choice.get("finish_reason"):
+            return self._finished()
+        return cut("the stream closed before its end", given)
+
+    @property
+    def _given(self) -> bool:
+        return bool(self._text or self._reasoning)
+
+    def _read(self, events: list[tuple[str, bytes]]) -> list[StreamChunk | Verdict[ChatResponse]]:
+        found: list[StreamChunk | Verdict[ChatResponse]] = []
+        for _, data in events:
+            if self._over:
+                break
+            item = self._event(data)
+            if item is not None:
+                found.append(item)
+                self._over = item.__class__ is Verdict
+        return found
+
+    def _event(self, data: bytes) -> StreamChunk | Verdict[ChatResponse] | None:
+        if data.startswith(b"[DONE]"):
+            return self._finished()
+        try:
+            event = loads(data)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            return cut("an event of the stream is not a JSON object", self._given)
+        if event.get("error"):
+            return self._fault(event)
+        if not self._body["id"] or "usage" in event:
+            self._envelope(event)
+        for choice in as_list(event.get("choices")):
+            if isinstance(choice, dict) and not choice.get("index"):
+                return self._of_choice(choice, event)
+        return None
+
+    def _of_choice(
+        self, choice: dict[str, Any], event: dict[str, Any]
+    ) -> StreamChunk | Verdict[ChatResponse] | None:
+        self._begun = True
+        if choice.get("finish_reason"):
+            fault = fault_in(event)
+            if fault is not None:
+                return self._fault(fault)
+            self._choice = {k: v for k, v in choice.items() if k != "delta"}
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            return None
+        if not delta.keys() <= _OWN:
+            self._note(delta)
+        if delta.get("tool_calls"):
+            self._note_calls(delta["tool_calls"])
+        content = delta.get("content")
+        text, thought = (content, "") if isinstance(content, str) else text_of(content)
+        thought = reasoning_of(delta) or thought
+        if not text and not thought:
+            return None
+        if text:
+            self._text.append(text)
+        if thought:
+            self._reasoning.append(thought)
+        return StreamChunk(delta=text, reasoning=thought, model=self._model)
+
+    def _envelope(self, event: dict[str, Any]) -> None:
+        self._body |= {name: event[name] for name in _ENVELOPE if event.get(name)}
+        self._model = as_text(event.get("model")) or self._model
+        if isinstance(event.get("usage"), dict):
+            self._body["usage"] = event["usage"]
+
+    def _note(self, delta: dict[str, Any]) -> None:
+        """Fields beside the text: pieces of text and lists grow, others replace."""
+        for name in delta.keys() - _OWN:
+            if delta[name] is not None:
+                self._message[name] = _grown(self._message.get(name), delta[name])
+
+    def _note_calls(self, pieces: object) -> None:
+        """Pieces of one call share an index; the arguments grow, the rest is said once."""
+        for place, piece in enumerate(as_list(pieces)):
+            if not isinstance(piece, dict):
+                continue
+            index = piece.get("index")
+            call = self._calls.setdefault(
+                index if isinstance(index, int) else place,
+                {"id": None, "type": "function", "function": {"name": "", "arguments": ""}},
+            )
+            said, function = as_dict(piece.get("function")), call["function"]
+            call["id"] = call["id"] or as_text(piece.get("id")) or None
+            function["name"] = function["name"] or as_text(said.get("name"))
+            function["arguments"] += as_text(said.get("arguments"))
+
+    def _fault(self, event: object) -> Verdict[ChatResponse]:
+        return judge(OPENAI, None, None, event, 0.0, pinned=self._pinned)
+
+    def _finished(self) -> Verdict[ChatResponse]:
+        if not self._begun:
+            return broken("the stream ended without a choice")
+        response = response_of(self._whole(), self._model)
+        if response is None:
+            return broken("the stream has no message")
+        return Verdict(Outcome.OK, response, response.usage)
+
+    def _whole(self) -> dict[str, Any]:
+        """The answer as it would have come in one piece."""
+        calls = [self._calls[index] for index in sorted(self._calls)]
+        message = {"role": "assistant", "content": self.text or None} | self._message
+        if self._reasoning:
+            message["reasoning_content"] = "".join(self._reasoning)
+        if calls:
+            message["tool_calls"] = calls
+        choice = {"index": 0, "finish_reason": None} | self._choice | {"message": message}
+        return self._body | {"choices": [choice]}
+
+
+def _grown(before: Any, value: Any) -> Any:
+    return before + value if type(before) is type(value) and type(value) in {str, list} else value

@@ -1,0 +1,75 @@
+"""What the dialects share in reading a caller's messages and writing static headers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from ..core.wire import Endpoint
+from ..errors import CapabilityError, ConfigurationError
+from .jsonio import dumps
+
+
+def cannot(dialect: str, what: str) -> NoReturn:
+    raise CapabilityError(
+        f"{dialect} cannot carry {what}: leave it out, or send the call to a provider that can"
+    )
+
+
+def written(dialect: str, body: Mapping[str, Any]) -> bytes:
+    """The body as JSON; CapabilityError names what JSON has no word for."""
+    try:
+        return dumps(body)
+    except (TypeError, ValueError) as error:
+        cannot(dialect, f"a value in the request ({error})")
+
+
+def raw_part(dialect: str, part: Mapping[str, Any]) -> tuple[str, str]:
+    """(mime type, base64 text) of an image_bytes or pdf_bytes part."""
+    data = part.get("data")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        cannot(dialect, f"a part of type {part['type']} whose data is not bytes")
+    mime = part.get("mime_type") or ("application/pdf" if part["type"] == "pdf_bytes" else None)
+    if not isinstance(mime, str):
+        cannot(dialect, f"a part of type {part['type']} without mime_type")
+    return mime, base64.b64encode(data).decode("ascii")
+
+
+def from_data_url(url: str) -> tuple[str, str] | None:
+    """(mime type, base64 text) of a base64 data URL; None if it is another kind of URL."""
+    head, comma, data = url.partition(",")
+    if not comma or not head.startswith("data:") or not head.endswith(";base64"):
+        return None
+    return head[5:-7].partition(";")[0] or "text/plain", data
+
+
+def static_headers(
+    secret: str | None, endpoint: Endpoint, extra: Mapping[str, str] | None = None
+) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of every request with this key. The endpoint's own win over ``extra``.
+
+    Raises ConfigurationError, without the value, if one cannot stand in a header.
+    """
+    found = {"content-type": "application/json", "accept": "*/*", "user-agent": "llm-rotate"}
+    found |= extra or {}
+    found |= {name.lower(): value for name, value in endpoint.headers.items()}
+    if secret is not None and endpoint.auth != "none":
+        name = "authorization" if endpoint.auth == "bearer" else endpoint.auth
+        found[name] = f"Bearer {secret}" if endpoint.auth == "bearer" else secret
+    return tuple((_token(name), _line(name, value)) for name, value in found.items())
+
+
+def _token(name: str) -> bytes:
+    if not name.isascii() or not name.isprintable() or " " in name or ":" in name or not name:
+        raise ConfigurationError(f"{name!r} cannot be the name of a header")
+    return name.encode("ascii")
+
+
+def _line(name: str, value: str) -> bytes:
+    if not value.isascii() or not value.isprintable():
+        raise ConfigurationError(
+            f"the value of header {name!r} has a character that no header can carry, such as a"
+            " line break or a letter beyond ASCII; look at the secret or headers it comes from"
+        )
+    return value.encode("ascii")

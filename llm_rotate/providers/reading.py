@@ -1,0 +1,28 @@
+"""Reading answers that may be of any shape: the wrong shape is empty, never an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def as_text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def as_text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def as_count(value: object) -> int:
+    """A number of tokens; 0 for what is none."""
+    if isinstance(value, float) and 0 < value < 1e15:
+        return int(value)
+    return value if type(value) is int and value > 0 else 0

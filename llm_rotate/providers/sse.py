@@ -1,0 +1,81 @@
+r"""The one parser of server-sent events: bytes in, events out, split wherever they may be.
+
+Lines end at \n, \r\n or \r and nowhere else: U+2028, U+2029 and U+0085 are text.
+https://html.spec.whatwg.org/multipage/server-sent-events.html, but for one thing: an event
+that the end of the stream cuts off before its blank line is given out, not dropped.
+"""
+
+from __future__ import annotations
+
+_BOM = b"\xef\xbb\xbf"
+_DATA = b"data: "
+
+
+class SseParser:
+    """``feed`` gives the events (name, data) that are whole; ``end`` what was left over."""
+
+    __slots__ = ("_opening", "_skip_lf", "_tail")
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._skip_lf = False  # the last byte was \r, whose \n may come with the next bytes
+        self._opening = True  # a byte order mark may still come
+
+    def feed(self, raw: bytes) -> list[tuple[str, bytes]]:
+        if self._opening or self._skip_lf or b"\r" in raw:
+            raw = self._plain(raw)
+        if self._tail:
+            raw = self._tail + raw
+        cut = raw.rfind(b"\n\n")
+        if cut < 0:
+            self._tail = raw
+            return []
+        self._tail = raw[cut + 2 :]
+        return _events(raw[:cut])
+
+    def end(self) -> list[tuple[str, bytes]]:
+        """The event that the stream's end left without a blank line, if it holds one."""
+        left, self._tail = self._tail, b""
+        return _events(left)
+
+    def _plain(self, raw: bytes) -> bytes:
+        """``raw`` without a byte order mark, its lines ending at a line feed alone."""
+        if self._opening and raw:
+            raw, self._tail = self._tail + raw, b""
+            if len(raw) < len(_BOM) and _BOM.startswith(raw):
+                self._tail = raw
+                return b""
+            self._opening = False
+            raw = raw.removeprefix(_BOM)
+        if self._skip_lf and raw:
+            self._skip_lf = False
+            raw = raw.removeprefix(b"\n")
+        if b"\r" in raw:
+            self._skip_lf = raw.endswith(b"\r")
+            raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return raw
+
+
+def _events(blocks: bytes) -> list[tuple[str, bytes]]:
+    found = []
+    for block in blocks.split(b"\n\n"):
+        if b"\n" not in block and block.startswith(_DATA):
+            data = block[6:]
+            if data:
+                found.append(("", data))
+        else:
+            event = _event(block)
+            if event[1]:
+                found.append(event)
+    return found
+
+
+def _event(block: bytes) -> tuple[str, bytes]:
+    name, data = "", []
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")  # a comment's field is empty
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ").decode("utf-8", "replace")
+    return name, b"\n".join(data)
