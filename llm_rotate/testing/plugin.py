@@ -1,0 +1,20 @@
+"""The pytest plugin: the fixture ``llm_simulator``. Loaded in every run of a venv, so it is light."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from . import Simulator
+
+
+@pytest.fixture
+def llm_simulator() -> Iterator[Simulator]:
+    """A simulator of LLM services, served over HTTP on the loopback interface."""
+    from . import Simulator  # noqa: PLC0415  what is not used is not imported
+
+    with Simulator().serve() as sim:
+        yield sim
