@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class KeySpec:
     """``models``, ``regions``: None means any. A bigger ``priority`` goes first; within a
-    tier a key's share is its ``weight``. ``tags`` given as names alone have empty values."""
+    tier a key's share is its ``weight``. ``tags`` given as names alone have empty values.
+    """
 
     key_id: str
     provider: str

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Policy:
     """``cooldown_seconds``: a rate limit's rest where the provider states none.
     ``quarantine_seconds``: the rest after a harder fault. ``max_consecutive_failures``:
-    refusals of the secret in a row before the key is disabled."""
+    refusals of the secret in a row before the key is disabled.
+    """
 
     cooldown_seconds: float
     quarantine_seconds: float
@@ -19,7 +20,8 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
     """Seconds. ``first_event`` is a stream's ``first_byte``; ``idle`` is between two reads of
-    a body; ``deadline`` bounds the whole call, None for no bound."""
+    a body; ``deadline`` bounds the whole call, None for no bound.
+    """
 
     connect: float
     first_byte: float
