@@ -259,11 +259,6 @@ def broken(
     )
 
 
-def cut(message: str, given: bool) -> Verdict[Any]:
-    """A stream that broke: interrupted if chunks of it were ``given`` out, else a fault."""
-    return Verdict(Outcome.INTERRUPTED if given else Outcome.SERVER_ERROR, message=message)
-
-
 def _row(tongue: Tongue, status: int, told: Told) -> Row | None:
     text = told.message.lower()
     return next((row for row in tongue.rows if row.fits(status, told, text)), None)

@@ -22,11 +22,12 @@ from ..types import ChatResponse
 from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
 from .openai_answer import fault_in, response_of
-from .openai_events import OpenAIEvents
-from .parts import cannot, raw_part, static_headers, written
+from .openai_events import OpenAITally
+from .parts import cannot, checked, raw_part, static_headers, written
 from .reading import as_dict
 from .schema import model_schema, openai_format
 from .sdk_errors import classify
+from .stream import StreamReader
 
 _DEPLOYMENT = "{deployment}"  # stands in Ready.url until the request names the model
 _PORTABLE = frozenset(
@@ -112,7 +113,7 @@ class OpenAIChat:
         )
 
     def events(self, request: ChatRequest) -> EventReader:
-        return OpenAIEvents(request.model, pinned=request.upstream is not None)
+        return StreamReader(OpenAITally(request.model, pinned=request.upstream is not None))
 
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None:
         return classify(OPENAI, error, wall)
@@ -153,7 +154,7 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
 def _messages(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
     return [
         {**message, "content": [_part(part) for part in message["content"]]}
-        if isinstance(message.get("content"), list | tuple)
+        if isinstance(checked("openai", message).get("content"), list | tuple)
         else message
         for message in messages
     ]

@@ -7,23 +7,22 @@ from typing import Any
 from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk
-from .faults import OPENAI, broken, cut, judge
-from .jsonio import loads
+from .faults import OPENAI, broken, judge
 from .openai_answer import fault_in, reasoning_of, response_of, text_of
 from .reading import as_dict, as_list, as_text
-from .sse import SseParser
+from .stream import Found
 
 _ENVELOPE = ("id", "created", "model", "system_fingerprint", "service_tier", "provider")
 _OWN = frozenset({"role", "content", "reasoning", "reasoning_content", "tool_calls"})
 
 
-class OpenAIEvents:
-    """Chunks of one answer. ``text`` is what has come so far."""
+class OpenAITally:
+    """Adds up the chunks of one answer."""
 
     def __init__(self, model: str, *, pinned: bool = False) -> None:
+        self.finished = False
         self._model = model
         self._pinned = pinned
-        self._sse = SseParser()
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: dict[int, dict[str, Any]] = {}
@@ -31,52 +30,16 @@ class OpenAIEvents:
         self._body: dict[str, Any] = {"id": None, "object": "chat.completion"}
         self._choice: dict[str, Any] = {}
         self._begun = False  # a choice has come
-        self._over = False
 
     @property
     def text(self) -> str:
         return "".join(self._text)
 
-    def feed(self, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]:
-        return self._read(self._sse.feed(raw))
-
-    def end(self) -> Verdict[ChatResponse]:
-        """Judges a stream that closed without ``[DONE]``.
-
-        Chunks of an event that the end cut off before its blank line stand in the response.
-        """
-        given = self._given
-        for found in self._read(self._sse.end()):
-            if isinstance(found, Verdict):
-                return found
-        if self._choice.get("finish_reason"):
-            return self._finished()
-        return cut("the stream closed before its end", given)
-
     @property
-    def _given(self) -> bool:
+    def given(self) -> bool:
         return bool(self._text or self._reasoning)
 
-    def _read(self, events: list[tuple[str, bytes]]) -> list[StreamChunk | Verdict[ChatResponse]]:
-        found: list[StreamChunk | Verdict[ChatResponse]] = []
-        for _, data in events:
-            if self._over:
-                break
-            item = self._event(data)
-            if item is not None:
-                found.append(item)
-                self._over = item.__class__ is Verdict
-        return found
-
-    def _event(self, data: bytes) -> StreamChunk | Verdict[ChatResponse] | None:
-        if data.startswith(b"[DONE]"):
-            return self._finished()
-        try:
-            event = loads(data)
-        except ValueError:
-            event = None
-        if not isinstance(event, dict):
-            return cut("an event of the stream is not a JSON object", self._given)
+    def take(self, name: str, event: dict[str, Any]) -> Found | None:  # noqa: ARG002 - unnamed here
         if event.get("error"):
             return self._fault(event)
         if not self._body["id"] or "usage" in event:
@@ -86,14 +49,21 @@ class OpenAIEvents:
                 return self._of_choice(choice, event)
         return None
 
-    def _of_choice(
-        self, choice: dict[str, Any], event: dict[str, Any]
-    ) -> StreamChunk | Verdict[ChatResponse] | None:
+    def verdict(self) -> Verdict[ChatResponse]:
+        if not self._begun:
+            return broken("the stream ended without a choice")
+        response = response_of(self._whole(), self._model)
+        if response is None:
+            return broken("the stream has no message")
+        return Verdict(Outcome.OK, response, response.usage)
+
+    def _of_choice(self, choice: dict[str, Any], event: dict[str, Any]) -> Found | None:
         self._begun = True
         if choice.get("finish_reason"):
             fault = fault_in(event)
             if fault is not None:
                 return self._fault(fault)
+            self.finished = True
             self._choice = {k: v for k, v in choice.items() if k != "delta"}
         delta = choice.get("delta")
         if not isinstance(delta, dict):
@@ -142,14 +112,6 @@ class OpenAIEvents:
 
     def _fault(self, event: object) -> Verdict[ChatResponse]:
         return judge(OPENAI, None, None, event, 0.0, pinned=self._pinned)
-
-    def _finished(self) -> Verdict[ChatResponse]:
-        if not self._begun:
-            return broken("the stream ended without a choice")
-        response = response_of(self._whole(), self._model)
-        if response is None:
-            return broken("the stream has no message")
-        return Verdict(Outcome.OK, response, response.usage)
 
     def _whole(self) -> dict[str, Any]:
         """The answer as it would have come in one piece."""

@@ -17,6 +17,12 @@ def cannot(dialect: str, what: str) -> NoReturn:
     )
 
 
+def checked(dialect: str, message: object) -> Mapping[str, Any]:
+    if not isinstance(message, Mapping):
+        cannot(dialect, f"a message of type {type(message).__name__}")
+    return message
+
+
 def written(dialect: str, body: Mapping[str, Any]) -> bytes:
     """The body as JSON; CapabilityError names what JSON has no word for."""
     try:

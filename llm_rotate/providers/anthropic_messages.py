@@ -1,0 +1,211 @@
+"""Turns OpenAI-shaped messages and tools into Anthropic's.
+
+System messages are gathered; messages of one role in a row become one; tool results are
+blocks of a user message. Blocks in Anthropic's own shapes pass as they are, ``cache_control``
+is kept on every part. A message's ``name`` has no place there and is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .jsonio import loads
+from .parts import cannot, checked, from_data_url, raw_part
+from .reading import as_dict
+
+_NAME = "anthropic"
+Block = Mapping[str, Any]
+
+
+def split(messages: Sequence[Mapping[str, Any]]) -> tuple[str | list[Block], list[dict[str, Any]]]:
+    """(system, messages). ``system`` is a string, or text blocks where there are several."""
+    system: list[Block] = []
+    found: list[dict[str, Any]] = []
+    for message in messages:
+        checked(_NAME, message)
+        role = message.get("role")
+        if role in {"system", "developer"}:
+            system += _blocks(message.get("content"))
+            continue
+        convert = _BY_ROLE.get(str(role))
+        if convert is None:
+            cannot(_NAME, f"a message of role {role!r}")
+        to, blocks = convert(message)
+        if found and found[-1]["role"] == to:
+            found[-1]["content"] += blocks
+        else:
+            found.append({"role": to, "content": blocks})
+    return _plain(system), found
+
+
+def tool(given: Any) -> Any:
+    """A function tool converted; any other kind is the provider's own and passes."""
+    if not isinstance(given, Mapping) or not isinstance(given.get("function"), Mapping):
+        return given
+    function = given["function"]
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    kept = {name: function[name] for name in ("description", "strict") if function.get(name)}
+    return _cached(given, {"name": function.get("name"), **kept, "input_schema": schema})
+
+
+_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+
+
+def tool_choice(given: Any) -> Any:
+    if isinstance(given, str):
+        if given not in _CHOICES:
+            cannot(_NAME, f"tool_choice {given!r}")
+        return {"type": _CHOICES[given]}
+    name = as_dict(as_dict(given).get("function")).get("name")
+    return {"type": "tool", "name": name} if name else given
+
+
+def _user(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+    return "user", _blocks(message.get("content"))
+
+
+def _assistant(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+    calls = message.get("tool_calls") or ()
+    return "assistant", [*_blocks(message.get("content")), *(_call(call) for call in calls)]
+
+
+def _tool_result(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+    content = message.get("content")
+    return "user", [
+        _cached(
+            message,
+            {
+                "type": "tool_result",
+                "tool_use_id": message.get("tool_call_id"),
+                "content": content if isinstance(content, str) else _blocks(content),
+            },
+        )
+    ]
+
+
+_BY_ROLE: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, list[Block]]]] = {
+    "user": _user,
+    "assistant": _assistant,
+    "tool": _tool_result,
+}
+
+
+def _call(call: Any) -> Block:
+    function = as_dict(as_dict(call).get("function"))
+    if not isinstance(function.get("name"), str):
+        cannot(_NAME, "a tool call that is no dict with the name of a function")
+    return {
+        "type": "tool_use",
+        "id": call.get("id"),
+        "name": function["name"],
+        "input": _arguments(function.get("arguments")),
+    }
+
+
+def _arguments(given: Any) -> dict[str, Any]:
+    """A tool call's arguments, which are JSON in a string."""
+    found = given or {}
+    if isinstance(found, str):
+        try:
+            found = loads(found.encode("utf-8", "surrogatepass"))
+        except ValueError:
+            found = None
+    if not isinstance(found, dict):
+        cannot(_NAME, "a tool call whose arguments are not a JSON object")
+    return found
+
+
+def _blocks(content: Any) -> list[Block]:
+    """A message's content as blocks. Empty text is left out: the provider refuses it."""
+    if content is None or content == "":
+        return []
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if not isinstance(content, list | tuple):
+        cannot(_NAME, f"content of type {type(content).__name__}")
+    return [_block(part) for part in content if part != {"type": "text", "text": ""}]
+
+
+def _block(part: Any) -> Block:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if not isinstance(part, Mapping):
+        cannot(_NAME, f"a part of type {type(part).__name__}")
+    convert = _PARTS.get(str(part.get("type")))
+    return _cached(part, convert(part)) if convert else part
+
+
+def _raw(part: Mapping[str, Any]) -> dict[str, Any]:
+    return _source(*raw_part(_NAME, part))
+
+
+def _image_url(part: Mapping[str, Any]) -> dict[str, Any]:
+    given = part.get("image_url")
+    url = given if isinstance(given, str) else as_dict(given).get("url")
+    if not isinstance(url, str):
+        cannot(_NAME, "an image_url part without a URL")
+    held = from_data_url(url)
+    return _source(*held) if held else _by_url("image", url)
+
+
+def _file(part: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI's file part, or one with ``file_uri`` and ``mime_type``."""
+    if "file_uri" in part:
+        mime = str(part.get("mime_type"))
+        kind = "image" if mime.startswith("image/") else "document"
+        if kind == "document" and mime != "application/pdf":
+            cannot(_NAME, f"a file part of type {mime}")
+        return _by_url(kind, part["file_uri"])
+    file = as_dict(part.get("file"))
+    if isinstance(file.get("file_id"), str):
+        return {"type": "document", "source": {"type": "file", "file_id": file["file_id"]}}
+    held = from_data_url(str(file.get("file_data")))
+    if held is None:
+        cannot(_NAME, "a file part without file_id or a base64 data URL")
+    return _source(*held)
+
+
+def _refusal(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "text", "text": part.get("refusal")}
+
+
+def _audio(part: Mapping[str, Any]) -> dict[str, Any]:
+    cannot(_NAME, f"a part of type {part['type']}")
+
+
+_PARTS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "image_bytes": _raw,
+    "pdf_bytes": _raw,
+    "image_url": _image_url,
+    "file": _file,
+    "refusal": _refusal,
+    "input_audio": _audio,
+    "video_url": _audio,
+}
+
+
+def _source(mime: str, data: str) -> dict[str, Any]:
+    """An image or PDF block of base64 text."""
+    if mime != "application/pdf" and not mime.startswith("image/"):
+        cannot(_NAME, f"a file of type {mime}")
+    kind = "document" if mime == "application/pdf" else "image"
+    return {"type": kind, "source": {"type": "base64", "media_type": mime, "data": data}}
+
+
+def _by_url(kind: str, url: Any) -> dict[str, Any]:
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        cannot(_NAME, f"a file_uri or URL that is not of the web: {str(url)[:80]!r}")
+    return {"type": kind, "source": {"type": "url", "url": url}}
+
+
+def _cached(given: Mapping[str, Any], block: dict[str, Any]) -> dict[str, Any]:
+    if "cache_control" in given:
+        block["cache_control"] = given["cache_control"]
+    return block
+
+
+def _plain(system: list[Block]) -> str | list[Block]:
+    if len(system) == 1 and system[0].keys() == {"type", "text"}:
+        return str(system[0]["text"])
+    return system
