@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .app import Simulator as Simulator
+    from .clock import FakeLoop as FakeLoop
+    from .clock import FakeTime as FakeTime
+    from .clock import run_fake as run_fake
     from .exchange import Seen as Seen
     from .exchange import SimAnswer as SimAnswer
     from .exchange import SimRequest as SimRequest
+    from .memory import MemoryTransport as MemoryTransport
     from .script import KeyScript as KeyScript
     from .script import ProviderScript as ProviderScript
     from .script import Scripted as Scripted
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Simulator": "app",
+    "FakeLoop": "clock",
+    "FakeTime": "clock",
+    "run_fake": "clock",
+    "MemoryTransport": "memory",
     "Seen": "exchange",
     "SimAnswer": "exchange",
     "SimRequest": "exchange",

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import words
+from .anthropic_wire import AnthropicWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
 from .openai_wire import OpenAIWire
@@ -23,9 +24,12 @@ from .script import KeyScript, Plan, ProviderScript, Refusal, UpstreamScript, Vi
 from .wire import Call, Wire
 
 if TYPE_CHECKING:
+    from ..client import LMRotate
+    from .memory import MemoryTransport
+    from .pool import Chains
     from .server import Loopback
 
-_WIRES: Mapping[str, Wire] = {"openai": OpenAIWire()}
+_WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
 _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin with
 
 
@@ -53,6 +57,7 @@ class Simulator:
         self._tokens: Counter[str] = Counter()
         self._total = 0
         self._strangers = 0
+        self._pools: list[LMRotate] = []
         self._door: Loopback | None = None
         self._change = threading.Condition(threading.RLock())
 
@@ -127,8 +132,51 @@ class Simulator:
             self._door.start()
             yield self
         finally:
+            self._close_pools()
             self._door.stop()
             self._door = None
+
+    def _close_pools(self) -> None:
+        while self._pools:
+            self._pools.pop().close_sync()
+
+    def memory_transport(self, *, connect_s: float = 0.0) -> MemoryTransport:
+        """The same without sockets, for the engine: times are those of the running loop."""
+        from ..client import LMRotate
+    from .memory import MemoryTransport  # noqa: PLC0415  the HTTP door needs none
+
+        return MemoryTransport(self, connect_s=connect_s)
+
+    def pool(
+        self,
+        keys: Sequence[str] | Mapping[str, str] = ("k1", "k2", "k3"),
+        *,
+        provider: str = "openai",
+        strategy: str = "health_aware",
+        priorities: Mapping[str, int] | None = None,
+        fallback_chains: Chains | None = None,
+        **defaults: Any,
+    ) -> LMRotate:
+        """A pool of simulated keys, closed when the simulator is no longer served.
+
+        ``keys``: key ids, all of ``provider``, or a mapping key id -> provider. Every key
+        serves any model. ``defaults``: fields of a configuration's ``defaults``, such as
+        ``max_retries`` or ``max_wait_seconds``. RuntimeError if it is not being served.
+        """
+        from ..client import LMRotate  # noqa: PLC0415  who only serves needs no engine
+        from .pool import pool_config, providers_of  # noqa: PLC0415  nor a configuration
+
+        config = pool_config(
+            providers_of(keys, provider),
+            self.url,
+            self.secret,
+            priorities=priorities,
+            fallback_chains=fallback_chains,
+            defaults={"selection_strategy": strategy, **defaults},
+        )
+        pool = LMRotate(config)
+        self._pools.append(pool)
+        return pool
 
     @property
     def base_url(self) -> str:

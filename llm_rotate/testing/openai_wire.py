@@ -17,7 +17,7 @@ _ERRORS: Mapping[str, tuple[int, str, str | None, str]] = {
         429,
         "requests",
         "rate_limit_exceeded",
-        "Too many requests for {model}: limit {limit}. Try again in {retry_after}s.",
+        "Too many requests for {model}. Try again in {retry_after}s.",
     ),
     "quota_exhausted": (
         429,
@@ -128,7 +128,6 @@ class OpenAIWire:
         status, kind, code, message = _row(refusal)
         text = message.format(
             model=call.model,
-            limit=refusal.limit,
             retry_after=seconds(refusal.retry_after or 0),
             detail=refusal.detail,
             secret=call.secret,

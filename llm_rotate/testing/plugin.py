@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture ``llm_simulator``. Loaded in every run of a venv, so it is light."""
+"""The pytest plugin: the fixture ``llm_simulator``. Every run of a venv loads it: it is light."""
 
 from __future__ import annotations
 

@@ -24,6 +24,11 @@ class Route:
     deployment: str = ""
 
 
+def dialect_of(provider: str) -> str:
+    """The wire format that the simulator speaks as ``provider``."""
+    return "anthropic" if provider == "anthropic" else "openai"
+
+
 def base_path(provider: str) -> str:
     """The path of a provider's base URL on the simulator."""
     return f"/{provider}{_TAILS.get(provider, '/v1')}"

@@ -25,13 +25,12 @@ class Refusal:
     """Why a request is not served; the provider's wire format gives it words and a status.
 
     ``kind`` is a row of that format's error table, or "status" for a bare ``status``.
-    ``limit`` is in requests a window, ``retry_after`` in seconds.
+    ``retry_after`` is in seconds.
     """
 
     kind: str
     status: int | None = None
     retry_after: float | None = None
-    limit: int | None = None
     detail: str = ""
     body: Body | None = None
     upstream: str | None = None
@@ -168,7 +167,7 @@ class Limit:
             self.served.popleft()
         if len(self.served) >= self.limit:
             wait = self.served[0] + self.window - visit.now if self.served else self.window
-            plan.refusal = Refusal("rate_limited", retry_after=wait, limit=self.limit)
+            plan.refusal = Refusal("rate_limited", retry_after=wait)
         else:
             self.served.append(visit.now)
         reset = self.served[-1] + self.window - visit.now if self.served else self.window

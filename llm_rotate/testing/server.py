@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Coroutine
 from http import HTTPStatus
-from math import isinf
+from math import inf, isinf
 from typing import Any, cast
 
 from .exchange import App, End, SimAnswer, SimRequest
 
 _MAX_HEAD = 64 * 1024  # bytes of request line and headers
 _MAX_BODY = 64 * 1024 * 1024  # bytes
+_IDLE_SECONDS = 75.0  # for a first request, where connections are not kept alive
 _STOP_SECONDS = 5.0
 
 
@@ -33,6 +34,7 @@ class Loopback:
         self.keep_alive = keep_alive
         self.connections: set[Connection] = set()
         self.port = 0
+        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="llm-simulator", daemon=True
@@ -67,6 +69,8 @@ class Loopback:
         return cast("int", self._server.sockets[0].getsockname()[1])
 
     async def _close(self) -> int:
+        if self._server is None:
+            return 0
         self._server.close()
         while self.connections:
             gone = list(self.connections)
@@ -85,6 +89,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._lost = False
         self._writable = asyncio.Event()
         self._writable.set()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -101,6 +106,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
+        self._lost = True
         self._stop_idle()
         self._writable.set()
         if self._task is not None:
@@ -124,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_request(self) -> None:
         loop = asyncio.get_running_loop()
-        self._idle = loop.call_later(self._door.keep_alive or 75.0, self._transport.close)
+        self._idle = loop.call_later(self._door.keep_alive or _IDLE_SECONDS, self._transport.close)
 
     def _stop_idle(self) -> None:
         if self._idle is not None:
@@ -136,54 +142,63 @@ class Connection(asyncio.Protocol):
         try:
             request = take_request(self._buffer)
         except NotHttpError as error:
-            self._transport.write(_head(error.status, (("content-length", "0"),), close=True))
-            self._transport.close()
+            self._refuse(error.status)
             return
         if request is None:
             return
         self._stop_idle()
-        app = self._door.app
-        answer = app.answer(request, time.monotonic(), time.time())
         close = self._door.keep_alive == 0 or _wants_close(request)
-        self._task = asyncio.get_running_loop().create_task(self._exchange(answer, close=close))
-        self._task.add_done_callback(self._exchanged)
+        try:
+            answer = self._door.app.answer(request, time.monotonic(), time.time())
+        except Exception as error:  # the user's own: `says` and the like
+            self._refuse(500, repr(error).encode())
+            return
+        self._task = asyncio.get_running_loop().create_task(self._send(answer, close=close))
+        self._task.add_done_callback(lambda task: self._sent(task, answer))
 
-    def _exchanged(self, task: asyncio.Task[None]) -> None:
+    def _refuse(self, status: int, body: bytes = b"") -> None:
+        """Answers without the app, and closes."""
+        framing = (("content-length", str(len(body))), ("content-type", "text/plain"))
+        self._transport.write(_head(status, framing, close=True) + body)
+        self._transport.close()
+
+    def _sent(self, task: asyncio.Task[None], answer: SimAnswer) -> None:
+        """The exchange is over; a cancelled one was left by the client."""
         self._task = None
-        if self._transport.is_closing():
+        self._door.app.done(answer, early=task.cancelled())
+        if self._lost:
             self._gone()
-        elif not task.cancelled() and task.exception() is not None:
-            self._transport.abort()
-        else:
+        elif not self._transport.is_closing():
             self._wait_for_request()
             self._next()
-
-    async def _exchange(self, answer: SimAnswer, *, close: bool) -> None:
-        early = True
-        try:
-            await self._send(answer, close=close)
-            early = self._transport.is_closing() and answer.end is End.CLEAN and not close
-        finally:
-            self._door.app.done(answer, early=early)
 
     async def _send(self, answer: SimAnswer, *, close: bool) -> None:
         await _pause(answer.delay)
         if answer.status:
-            chunked = answer.stream
-            self._transport.write(_head(answer.status, _framing(answer), close=close))
-            for chunk in answer.chunks:
-                if chunk.delay:
-                    await asyncio.sleep(chunk.delay)
-                await self._write(_frame(chunk.data) if chunked else chunk.data)
-            if chunked and answer.end is End.CLEAN:
-                self._transport.write(b"0\r\n\r\n")
+            await self._send_body(answer, _head(answer.status, _framing(answer), close=close))
         if answer.end is End.HANG:
-            await _pause(float("inf"))
+            await _pause(inf)
         if close or answer.end is End.CUT:
             self._transport.close()
 
+    async def _send_body(self, answer: SimAnswer, head: bytes) -> None:
+        waiting = head  # leaves with the first chunk, in one packet
+        for chunk in answer.chunks:
+            if chunk.delay:
+                await self._write(waiting)
+                await asyncio.sleep(chunk.delay)
+                waiting = b""
+            waiting += _frame(chunk.data) if answer.stream else chunk.data
+            if answer.stream:
+                await self._write(waiting)
+                waiting = b""
+        if answer.stream and answer.end is End.CLEAN:
+            waiting += b"0\r\n\r\n"
+        await self._write(waiting)
+
     async def _write(self, data: bytes) -> None:
-        self._transport.write(data)
+        if data:
+            self._transport.write(data)
         await self._writable.wait()
 
 

@@ -1,0 +1,58 @@
+"""Pools whose providers are simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .routes import dialect_of
+
+if TYPE_CHECKING:
+    from ..config import LMRotateConfig
+
+Chains = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def pool_config(
+    keys: Mapping[str, str],
+    url: Callable[[str], str],
+    secret: Callable[[str], str],
+    *,
+    priorities: Mapping[str, int] | None = None,
+    fallback_chains: Chains | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> LMRotateConfig:
+    """The configuration of a pool of ``keys`` (key id -> provider) served below ``url``.
+
+    Every key serves any model. ``defaults`` are those of a configuration.
+    """
+    from ..config import LMRotateConfig  # noqa: PLC0415  pydantic is slow to import
+
+    chains = fallback_chains or {}
+    stages = (entry["provider"] for chain in chains.values() for entry in chain)
+    # model_validate does not warn of literal:// secrets: these are no secrets.
+    return LMRotateConfig.model_validate(
+        {
+            "providers": {name: _provider(name, url) for name in {*keys.values(), *stages}},
+            "keys": [
+                {
+                    "key_id": key_id,
+                    "provider": provider,
+                    "secret_ref": f"literal://{secret(key_id)}",
+                    "priority": (priorities or {}).get(key_id, 0),
+                }
+                for key_id, provider in keys.items()
+            ],
+            "fallback_chains": {name: [*chain] for name, chain in chains.items()},
+            "defaults": {**(defaults or {})},
+        }
+    )
+
+
+def _provider(name: str, url: Callable[[str], str]) -> dict[str, str]:
+    return {"base_url": url(name), "dialect": dialect_of(name)}
+
+
+def providers_of(keys: Sequence[str] | Mapping[str, str], provider: str) -> Mapping[str, str]:
+    """Key id -> provider, from such a mapping or from ids that are all of ``provider``."""
+    return keys if isinstance(keys, Mapping) else dict.fromkeys(keys, provider)
