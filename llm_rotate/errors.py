@@ -44,7 +44,12 @@ def _rebuilt(
 
 
 class ConfigurationError(LMRotateError, ValueError):
-    """The registry, a file or an argument is wrong; the message says where and what to do."""
+    """The registry, a file or an argument is wrong; the message says where and what to do.
+
+    ``problems``: what is wrong with a configuration, one line each; the message has them all.
+    """
+
+    problems: tuple[str, ...] = ()
 
 
 class CapabilityError(LMRotateError):

@@ -1,0 +1,31 @@
+"""Configuration: what a registry holds, the built-in providers, and the loaders."""
+
+from __future__ import annotations
+
+from .entries import (
+    DefaultsConfig,
+    FallbackEntry,
+    HttpConfig,
+    KeyConfig,
+    ProviderConfig,
+    StateStoreConfig,
+    TimeoutsConfig,
+)
+from .environment import registry_from_environment
+from .load import configure_from_dict, configure_from_environment, configure_from_file
+from .models import LMRotateConfig
+
+__all__ = [
+    "DefaultsConfig",
+    "FallbackEntry",
+    "HttpConfig",
+    "KeyConfig",
+    "LMRotateConfig",
+    "ProviderConfig",
+    "StateStoreConfig",
+    "TimeoutsConfig",
+    "configure_from_dict",
+    "configure_from_environment",
+    "configure_from_file",
+    "registry_from_environment",
+]

@@ -1,0 +1,102 @@
+"""Checks of single fields. They raise ValueError, and never with what was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+# What llm-rotate 0.3 called the dialects, by provider.
+OLD_ADAPTERS: Mapping[str, str] = {
+    "": "openai",
+    "openrouter": "openai",
+    "azure_openai": "openai",
+    "google_ai_studio": "gemini",
+    "google_vertex": "gemini",
+    "aws_bedrock": "bedrock",
+}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+
+
+def dialect(name: Any) -> Any:
+    return OLD_ADAPTERS.get(name, name) if isinstance(name, str) else name
+
+
+def named_tags(tags: Any) -> Any:
+    """A list of names is a mapping of each to the empty text."""
+    return dict.fromkeys(tags, "") if isinstance(tags, (list, tuple, set, frozenset)) else tags
+
+
+def web_address(text: Any) -> str:
+    """An http(s) URL to which paths can be added, without a slash at its end."""
+    if not isinstance(text, str) or not text.isprintable() or " " in text:
+        raise ValueError("must be the URL of a server")
+    parts = _split(text)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must begin with https:// or http:// and a host")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and password; use headers for them")
+    if parts.query or parts.fragment:
+        raise ValueError("must end with its path, without ? and #")
+    return text.rstrip("/")
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def without_password(url: str) -> str:
+    """``url`` with the password in it, if there is one, hidden."""
+    parts = _split(url)
+    if parts is None:
+        return "***"
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def header_fields(headers: Any) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise ValueError("must be a mapping of headers to values")  # noqa: TRY004 - for pydantic
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
+            raise ValueError("a header's name has characters that no header can carry")
+        header_text(value)
+    return dict(headers)
+
+
+def header_text(value: Any) -> str:
+    """Printable Latin-1, which is what a header can carry."""
+    if isinstance(value, str) and value.isprintable() and all(ord(c) < 256 for c in value):
+        return value
+    raise ValueError("must be text of characters that a header can carry")
+
+
+# The fields of auth_config that decide where requests go or what they say.
+_AUTH_FIELDS: Mapping[str, Callable[[Any], Any]] = {
+    "azure_endpoint": web_address,
+    "base_url": web_address,
+    "api_version": header_text,
+    "default_headers": header_fields,
+    "org_id": header_text,
+    "http_referer": header_text,
+    "x_title": header_text,
+}
+
+
+def auth_field(name: str, value: Any) -> Any:
+    check = _AUTH_FIELDS.get(name)
+    if check is None:
+        return value
+    try:
+        return check(value)
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(f"{name} {reason}")

@@ -1,0 +1,66 @@
+"""Keys that stand in the environment under the names that vendors use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import ConfigurationError
+from ..secrets.env import entries
+from .catalogue import built_in
+
+
+def registry_from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """A registry of all keys found. Equal secrets make one key.
+
+    Raises ConfigurationError, which says which names were looked for, if there are none.
+    """
+    keys = [key for name, entry in _with_variables() for key in _keys(name, entry, environ)]
+    if not keys:
+        raise ConfigurationError(
+            "no key in the environment. Set one of these (NAME, NAME_2, NAME_3, ... or NAMES, "
+            f"comma-separated): {', '.join(_looked_for())}; or call configure() with a registry"
+        )
+    return {"keys": keys}
+
+
+def _with_variables() -> list[tuple[str, Mapping[str, Any]]]:
+    return [(name, entry) for name, entry in built_in().items() if entry.get("env")]
+
+
+def _looked_for() -> Iterator[str]:
+    for _, entry in _with_variables():
+        needed = ", ".join(entry.get("env_auth_config", {}).values())
+        for name in entry["env"]:
+            yield f"{name} (with {needed})" if needed else name
+
+
+def _keys(
+    provider: str, entry: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    auth = {
+        field: environ.get(name, "").strip()
+        for field, name in entry.get("env_auth_config", {}).items()
+    }
+    if not all(auth.values()):
+        return
+    references: dict[str, str] = {}
+    for name in entry["env"]:
+        for reference, secret in _secrets(name, environ):
+            references.setdefault(secret, reference)
+    for number, reference in enumerate(references.values(), 1):
+        key = {"key_id": f"{provider}-{number}", "provider": provider, "secret_ref": reference}
+        yield key | ({"auth_config": auth} if auth else {})
+
+
+def _secrets(name: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """References and their secrets: NAME, NAME_1, NAME_2, ..., then the list in NAMES."""
+    numbered = re.compile(rf"{re.escape(name)}_([0-9]+)")
+    numbers = sorted((int(m[1]), m[0]) for m in map(numbered.fullmatch, environ) if m)
+    for variable in (name, *(variable for _, variable in numbers)):
+        secret = environ.get(variable, "").strip()
+        if secret:
+            yield f"env://{variable}", secret
+    for index, secret in enumerate(entries(environ.get(f"{name}S", ""))):
+        yield f"env://{name}S#{index}", secret
