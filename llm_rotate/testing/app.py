@@ -142,8 +142,7 @@ class Simulator:
 
     def memory_transport(self, *, connect_s: float = 0.0) -> MemoryTransport:
         """The same without sockets, for the engine: times are those of the running loop."""
-        from ..client import LMRotate
-    from .memory import MemoryTransport  # noqa: PLC0415  the HTTP door needs none
+        from .memory import MemoryTransport  # noqa: PLC0415  the HTTP door needs none
 
         return MemoryTransport(self, connect_s=connect_s)
 
@@ -170,8 +169,8 @@ class Simulator:
             providers_of(keys, provider),
             self.url,
             self.secret,
-            priorities=priorities,
-            fallback_chains=fallback_chains,
+            priorities or {},
+            fallback_chains=fallback_chains or {},
             defaults={"selection_strategy": strategy, **defaults},
         )
         pool = LMRotate(config)

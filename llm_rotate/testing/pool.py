@@ -17,19 +17,18 @@ def pool_config(
     keys: Mapping[str, str],
     url: Callable[[str], str],
     secret: Callable[[str], str],
+    priorities: Mapping[str, int],
     *,
-    priorities: Mapping[str, int] | None = None,
-    fallback_chains: Chains | None = None,
-    defaults: Mapping[str, Any] | None = None,
+    fallback_chains: Chains,
+    **fields: Any,
 ) -> LMRotateConfig:
     """The configuration of a pool of ``keys`` (key id -> provider) served below ``url``.
 
-    Every key serves any model. ``defaults`` are those of a configuration.
+    Every key serves any model. ``fields`` are further fields of a configuration.
     """
     from ..config import LMRotateConfig  # noqa: PLC0415  pydantic is slow to import
 
-    chains = fallback_chains or {}
-    stages = (entry["provider"] for chain in chains.values() for entry in chain)
+    stages = (entry["provider"] for chain in fallback_chains.values() for entry in chain)
     # model_validate does not warn of literal:// secrets: these are no secrets.
     return LMRotateConfig.model_validate(
         {
@@ -39,12 +38,12 @@ def pool_config(
                     "key_id": key_id,
                     "provider": provider,
                     "secret_ref": f"literal://{secret(key_id)}",
-                    "priority": (priorities or {}).get(key_id, 0),
+                    "priority": priorities.get(key_id, 0),
                 }
                 for key_id, provider in keys.items()
             ],
-            "fallback_chains": {name: [*chain] for name, chain in chains.items()},
-            "defaults": {**(defaults or {})},
+            "fallback_chains": {name: [*chain] for name, chain in fallback_chains.items()},
+            **fields,
         }
     )
 
