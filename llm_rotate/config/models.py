@@ -31,7 +31,6 @@ AUTH_CONFIG_HEADERS: Mapping[str, str] = {
     "http_referer": "HTTP-Referer",
     "x_title": "X-Title",
 }
-AUTH_CONFIG_FLAGS: tuple[str, ...] = ("azure_endpoint", "api_version")
 
 
 class LMRotateConfig(Entry):
@@ -108,14 +107,14 @@ class LMRotateConfig(Entry):
             or ""
         )
         named = {header: auth[name] for name, header in AUTH_CONFIG_HEADERS.items() if name in auth}
-        told = {name: auth[name] for name in AUTH_CONFIG_FLAGS if name in auth}
+        version = {"api_version": auth["api_version"]} if "api_version" in auth else {}
         routes = {"upstream_names": provider.upstream_names} if provider.upstream_names else {}
         return Endpoint(
             provider=key.provider,
             base_url=base_url,
             auth=provider.auth,
             headers={**provider.headers, **auth.get("default_headers", {}), **named},
-            flags={**routes, **provider.flags, **told},
+            flags={**routes, **provider.flags, **version},
         )
 
     def keyspecs(self) -> tuple[KeySpec, ...]:

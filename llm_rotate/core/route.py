@@ -45,7 +45,7 @@ class ChainEntry:
 
 @dataclass(frozen=True, slots=True)
 class RouteStage:
-    """``model`` is the name to send; None where a provider was named alone."""
+    """``model`` is the name to send; None where only a provider is named."""
 
     provider: str
     model: str | None
@@ -172,27 +172,16 @@ class Routes:
         self._usable = _Served(providers, [key for key in keys if key.enabled])
         self._found = lru_cache(maxsize=ROUTES_KEPT)(self._find)
 
-    def stages(self, model: str | None, provider: str | None = None) -> tuple[RouteStage, ...]:
+    def stages(self, model: str, provider: str | None = None) -> tuple[RouteStage, ...]:
         """The stages for ``model``, its own provider first, then its chain's.
 
-        ``provider`` makes it that one stage; without a ``model`` it must be given. Raises
-        ConfigurationError, which lists what is served, if no stage is left.
+        ``provider`` makes it that one stage. Raises ConfigurationError, which lists what is
+        served, if no stage is left.
         """
         return self._found(model, provider)
 
-    def eligible(
-        self,
-        stage: RouteStage,
-        *,
-        key_id: str | None = None,
-        tags: Mapping[str, str] | Sequence[str] = (),
-        region: str | None = None,
-    ) -> tuple[int, ...]:
-        """The keys of ``stage`` that fit, as indexes of ``keys``.
-
-        A key must have every one of ``tags`` (with its value, if they are a mapping), and
-        ``region`` among its regions if it has a list of them.
-        """
+    def eligible(self, stage: RouteStage) -> tuple[int, ...]:
+        """The keys that can serve ``stage``, as indexes of ``keys``."""
         spec = self._providers[stage.provider]
         names = None if stage.model is None else _spellings(spec, stage.model)
         return tuple(
@@ -200,17 +189,12 @@ class Routes:
             for index, key in enumerate(self._keys)
             if key.provider == stage.provider
             and key.enabled
-            and key_id in (None, key.key_id)
             and (names is None or key.models is None or not key.models.isdisjoint(names))
-            and (region is None or key.regions is None or region in key.regions)
-            and _is_tagged(key, tags)
         )
 
-    def _find(self, model: str | None, provider: str | None) -> tuple[RouteStage, ...]:
+    def _find(self, model: str, provider: str | None) -> tuple[RouteStage, ...]:
         if provider is not None:
             return (self._only(provider, model),)
-        if model is None:
-            raise ConfigurationError("a model or a provider must be named")
         stages: list[RouteStage] = []
         for stage in self._walk(model):
             if stage not in stages:
@@ -244,11 +228,9 @@ class Routes:
         vendors = self._providers[entry.provider].vendors
         return f"{vendors.get(entry.upstream, entry.upstream)}/{name}"
 
-    def _only(self, provider: str, model: str | None) -> RouteStage:
+    def _only(self, provider: str, model: str) -> RouteStage:
         if provider not in self._usable.specs:
             raise ConfigurationError(self._keyless(provider))
-        if model is None:
-            return RouteStage(provider, None)
         name = self._usable.name_at(provider, model)
         if not self._usable.serves(provider, name):
             raise ConfigurationError(self._unserved(model, f" of {provider}"))
@@ -269,9 +251,3 @@ class Routes:
         meant = f"; did you mean {near[0]!r}?" if near else ""
         served = self._usable.told() or "nothing, for there is no enabled key"
         return f"no key{whose} serves {model!r}{meant or '.'} Served are {served}"
-
-
-def _is_tagged(key: KeySpec, tags: Mapping[str, str] | Sequence[str]) -> bool:
-    if isinstance(tags, Mapping):
-        return tags.items() <= key.tags.items()
-    return all(tag in key.tags for tag in tags)
