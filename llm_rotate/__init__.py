@@ -1,3 +1,117 @@
-"""Many LLM API keys, many providers, one dependable endpoint."""
+"""Many LLM API keys, many providers, one dependable endpoint.
+
+The names below are resolved when they are first used, so importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import LMRotate as LMRotate
+    from .config import LMRotateConfig as LMRotateConfig
+    from .config import configure_from_dict as configure_from_dict
+    from .config import configure_from_file as configure_from_file
+    from .core.events import Event as Event
+    from .core.events import EventKind as EventKind
+    from .core.outcome import Outcome as Outcome
+    from .engine.lending import AcquireContext as AcquireContext
+    from .engine.report import HealthReport as HealthReport
+    from .engine.stream import ChatStream as ChatStream
+    from .errors import AuthenticationError as AuthenticationError
+    from .errors import BadRequestError as BadRequestError
+    from .errors import CapabilityError as CapabilityError
+    from .errors import ConfigurationError as ConfigurationError
+    from .errors import ContentFilteredError as ContentFilteredError
+    from .errors import DeadlineError as DeadlineError
+    from .errors import ForbiddenError as ForbiddenError
+    from .errors import LMRotateError as LMRotateError
+    from .errors import ModelNotFoundError as ModelNotFoundError
+    from .errors import NoAvailableKeyError as NoAvailableKeyError
+    from .errors import OverloadedError as OverloadedError
+    from .errors import ProviderError as ProviderError
+    from .errors import QuotaExhaustedError as QuotaExhaustedError
+    from .errors import RateLimitedError as RateLimitedError
+    from .errors import RequestTooLargeError as RequestTooLargeError
+    from .errors import SecretMissingError as SecretMissingError
+    from .errors import ServerError as ServerError
+    from .errors import StoreError as StoreError
+    from .errors import StreamInterruptedError as StreamInterruptedError
+    from .errors import TimedOutError as TimedOutError
+    from .errors import UnreachableError as UnreachableError
+    from .errors import UpstreamFailedError as UpstreamFailedError
+    from .singleton import configure as configure
+    from .singleton import lm as lm
+    from .singleton import reset_singleton as reset_singleton
+    from .strategies import Place as Place
+    from .strategies import Strategy as Strategy
+    from .types import Attempt as Attempt
+    from .types import ChatMessage as ChatMessage
+    from .types import ChatResponse as ChatResponse
+    from .types import ContentPart as ContentPart
+    from .types import GenerateContentRequest as GenerateContentRequest
+    from .types import StreamChunk as StreamChunk
+    from .types import Usage as Usage
 
 __version__ = "0.4.0"
+
+_ROOMS = {
+    "client": ("LMRotate",),
+    "config": ("LMRotateConfig", "configure_from_dict", "configure_from_file"),
+    "core.events": ("Event", "EventKind"),
+    "core.outcome": ("Outcome",),
+    "engine.lending": ("AcquireContext",),
+    "engine.report": ("HealthReport",),
+    "engine.stream": ("ChatStream",),
+    "errors": (
+        "AuthenticationError",
+        "BadRequestError",
+        "CapabilityError",
+        "ConfigurationError",
+        "ContentFilteredError",
+        "DeadlineError",
+        "ForbiddenError",
+        "LMRotateError",
+        "ModelNotFoundError",
+        "NoAvailableKeyError",
+        "OverloadedError",
+        "ProviderError",
+        "QuotaExhaustedError",
+        "RateLimitedError",
+        "RequestTooLargeError",
+        "SecretMissingError",
+        "ServerError",
+        "StoreError",
+        "StreamInterruptedError",
+        "TimedOutError",
+        "UnreachableError",
+        "UpstreamFailedError",
+    ),
+    "singleton": ("configure", "lm", "reset_singleton"),
+    "strategies": ("Place", "Strategy"),
+    "types": (
+        "Attempt",
+        "ChatMessage",
+        "ChatResponse",
+        "ContentPart",
+        "GenerateContentRequest",
+        "StreamChunk",
+        "Usage",
+    ),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+__all__ = ["__version__", *_ROOM_OF]  # noqa: PLE0604 - strings all
+
+
+def __getattr__(name: str) -> Any:
+    room = _ROOM_OF.get(name)
+    if room is None:
+        raise AttributeError(f"module 'llm_rotate' has no attribute {name!r}")
+    value = getattr(import_module(f".{room}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

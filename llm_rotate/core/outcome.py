@@ -56,11 +56,17 @@ class Scope(StrEnum):
 
 
 class Effect(StrEnum):
-    """What happens to the scope's state."""
+    """What happens to the scope's state.
+
+    cooldown: COOLDOWN until the stated time, else cooldown_seconds. exhaust: QUARANTINE until
+    the stated time, else quarantine_seconds. quarantine: for quarantine_seconds whatever is
+    stated. strike: the same, and DISABLED after max_consecutive_failures of them in a row.
+    """
 
     NONE = "none"
     CLEAR = "clear"
     COOLDOWN = "cooldown"
+    EXHAUST = "exhaust"
     QUARANTINE = "quarantine"
     STRIKE = "strike"
 
@@ -86,7 +92,7 @@ class Billing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row. ``strike`` counts towards DISABLED; ``error`` is raised when it ends a call."""
+    """One row; ``error`` is what is raised when the outcome ends a call."""
 
     blame: Blame
     scope: Scope
@@ -96,22 +102,11 @@ class Fault:
     error: type[errors.LMRotateError]
 
 
-def _row(
-    blame: Blame,
-    scope: Scope,
-    effect: Effect,
-    call: Next,
-    billing: Billing,
-    error: type[errors.LMRotateError],
-) -> Fault:
-    return Fault(blame, scope, effect, call, billing, error)
-
-
 FAULTS: Mapping[Outcome, Fault] = {
-    Outcome.OK: _row(
+    Outcome.OK: Fault(
         Blame.NOBODY, Scope.NONE, Effect.CLEAR, Next.RETURN, Billing.USED, errors.LMRotateError
     ),
-    Outcome.RATE_LIMITED: _row(
+    Outcome.RATE_LIMITED: Fault(
         Blame.KEY,
         Scope.KEY_MODEL,
         Effect.COOLDOWN,
@@ -119,15 +114,15 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.RateLimitedError,
     ),
-    Outcome.QUOTA_EXHAUSTED: _row(
+    Outcome.QUOTA_EXHAUSTED: Fault(
         Blame.KEY,
         Scope.KEY,
-        Effect.QUARANTINE,
+        Effect.EXHAUST,
         Next.ROTATE,
         Billing.REFUSED,
         errors.QuotaExhaustedError,
     ),
-    Outcome.AUTH_FAILED: _row(
+    Outcome.AUTH_FAILED: Fault(
         Blame.KEY,
         Scope.KEY,
         Effect.STRIKE,
@@ -135,7 +130,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.AuthenticationError,
     ),
-    Outcome.FORBIDDEN: _row(
+    Outcome.FORBIDDEN: Fault(
         Blame.KEY,
         Scope.KEY_MODEL,
         Effect.QUARANTINE,
@@ -143,7 +138,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.ForbiddenError,
     ),
-    Outcome.MODEL_NOT_FOUND: _row(
+    Outcome.MODEL_NOT_FOUND: Fault(
         Blame.KEY,
         Scope.KEY_MODEL,
         Effect.QUARANTINE,
@@ -151,7 +146,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.ModelNotFoundError,
     ),
-    Outcome.BAD_REQUEST: _row(
+    Outcome.BAD_REQUEST: Fault(
         Blame.REQUEST,
         Scope.NONE,
         Effect.NONE,
@@ -159,7 +154,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.BadRequestError,
     ),
-    Outcome.CONTENT_FILTERED: _row(
+    Outcome.CONTENT_FILTERED: Fault(
         Blame.REQUEST,
         Scope.NONE,
         Effect.NONE,
@@ -167,7 +162,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.ContentFilteredError,
     ),
-    Outcome.UPSTREAM_FAILED: _row(
+    Outcome.UPSTREAM_FAILED: Fault(
         Blame.KEY,
         Scope.ROUTE,
         Effect.COOLDOWN,
@@ -175,7 +170,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.UpstreamFailedError,
     ),
-    Outcome.SECRET_MISSING: _row(
+    Outcome.SECRET_MISSING: Fault(
         Blame.KEY,
         Scope.LOCAL,
         Effect.QUARANTINE,
@@ -183,7 +178,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.UNSENT,
         errors.SecretMissingError,
     ),
-    Outcome.TOO_LARGE_FOR_KEY: _row(
+    Outcome.TOO_LARGE_FOR_KEY: Fault(
         Blame.REQUEST,
         Scope.NONE,
         Effect.NONE,
@@ -191,7 +186,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.RequestTooLargeError,
     ),
-    Outcome.OVERLOADED: _row(
+    Outcome.OVERLOADED: Fault(
         Blame.PROVIDER,
         Scope.NONE,
         Effect.NONE,
@@ -199,16 +194,16 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.REFUSED,
         errors.OverloadedError,
     ),
-    Outcome.SERVER_ERROR: _row(
+    Outcome.SERVER_ERROR: Fault(
         Blame.PROVIDER, Scope.NONE, Effect.NONE, Next.RETRY, Billing.PERHAPS, errors.ServerError
     ),
-    Outcome.TIMED_OUT: _row(
+    Outcome.TIMED_OUT: Fault(
         Blame.PROVIDER, Scope.NONE, Effect.NONE, Next.RETRY, Billing.PERHAPS, errors.TimedOutError
     ),
-    Outcome.UNREACHABLE: _row(
+    Outcome.UNREACHABLE: Fault(
         Blame.PROVIDER, Scope.NONE, Effect.NONE, Next.RETRY, Billing.UNSENT, errors.UnreachableError
     ),
-    Outcome.INTERRUPTED: _row(
+    Outcome.INTERRUPTED: Fault(
         Blame.PROVIDER,
         Scope.NONE,
         Effect.NONE,
@@ -216,7 +211,7 @@ FAULTS: Mapping[Outcome, Fault] = {
         Billing.PERHAPS,
         errors.StreamInterruptedError,
     ),
-    Outcome.CANCELLED: _row(
+    Outcome.CANCELLED: Fault(
         Blame.CALLER, Scope.NONE, Effect.NONE, Next.PROPAGATE, Billing.PERHAPS, errors.DeadlineError
     ),
 }

@@ -1,0 +1,323 @@
+"""LMRotate: the pool's face. Thin methods only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from .config import LMRotateConfig
+from .core.events import Listener
+from .core.wire import ChatRequest
+from .engine.exchange import HttpExchange
+from .engine.lending import Loan, LoanExchange, SyncLoan
+from .engine.assembly import Narrowed
+from .engine.pool import Pool, Seams
+from .engine.portal import PORTAL
+from .engine.report import HealthReport
+from .engine.run import Grant, Plan
+from .engine.stages import Stage
+from .engine.stream import ChatStream
+from .engine.sync_stream import SyncChatStream
+from .engine.transport.seam import Timeouts
+from .errors import ConfigurationError
+from .keys import Keys
+from .types import ChatMessage, ChatResponse
+
+T = TypeVar("T")
+Tags = Mapping[str, str] | Iterable[str] | None
+
+
+class LMRotate:
+    """A pool of keys over many providers that behaves like one endpoint.
+
+    Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
+    works in scripts, notebooks and threads alike. ``http_client``: an httpx (or httpx2)
+    AsyncClient of yours to send with; it is used as it is and not closed. ``seams`` is for
+    tests (see llm_rotate.testing).
+    """
+
+    def __init__(
+        self, config: LMRotateConfig, *, http_client: Any = None, seams: Seams | None = None
+    ) -> None:
+        self._pool = Pool(config, seams or Seams(), http_client)
+        self.keys = Keys(self._pool)
+
+    def __repr__(self) -> str:
+        return f"LMRotate({len(self._pool.assembly.keys)} keys)"
+
+    @property
+    def config(self) -> LMRotateConfig:
+        """What the pool was last told."""
+        return self._pool.config
+
+    # -- chat
+
+    async def chat(
+        self,
+        model: str,
+        messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
+        *,
+        provider: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        max_retries: int | None = None,
+        timeout: float | None = None,
+        timeouts: Mapping[str, float] | None = None,
+        max_wait_seconds: float | None = None,
+        affinity: str | None = None,
+        key_id: str | None = None,
+        tags: Tags = None,
+        region: str | None = None,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """One answer.
+
+        ``provider``: only that one, no chain. ``max_retries``: sends after a provider's fault
+        (other keys after a refusal are not counted). ``timeout``: seconds for the whole call;
+        ``timeouts``: connect, first_byte, first_event and idle of single steps, in seconds.
+        ``max_wait_seconds``: how long to wait when every key rests. ``affinity``: calls with
+        the same word keep to one key, for the provider's prompt cache. ``key_id``, ``tags``,
+        ``region`` narrow the pool. Everything else goes into the request: OpenAI's names
+        (tools, response_format, stop, ...) are converted for each provider, the rest is sent
+        as it is.
+
+        Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
+        ProviderError of the last attempt.
+        """
+        narrowed = _narrowed(key_id, tags, region)
+        plan = self._plan(
+            model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
+        )
+        request = ChatRequest(model, messages, False, max_tokens, temperature, None, kwargs)
+        exchange = self._exchange(request, timeouts)
+        verdict, run = await self._pool.rotation.run(plan, exchange)
+        return self._pool.judge.answered(run, verdict)
+
+    def chat_sync(
+        self,
+        model: str,
+        messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """:meth:`chat` for code without a loop; inside a running one it blocks that loop."""
+        return _sync(lambda: self.chat(model, messages, **kwargs))
+
+    def chat_stream(
+        self,
+        model: str,
+        messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
+        *,
+        provider: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        max_retries: int | None = None,
+        timeout: float | None = None,
+        timeouts: Mapping[str, float] | None = None,
+        max_wait_seconds: float | None = None,
+        affinity: str | None = None,
+        key_id: str | None = None,
+        tags: Tags = None,
+        region: str | None = None,
+        **kwargs: Any,
+    ) -> ChatStream:
+        """A streamed answer: ``async for chunk in lm.chat_stream(...)``, without await.
+
+        The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
+        """
+        narrowed = _narrowed(key_id, tags, region)
+        request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
+        pool = self._pool
+        opened: list[HttpExchange] = []
+
+        async def start() -> tuple[Any, Any]:
+            plan = self._plan(
+                model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
+            )
+            opened.append(self._exchange(request, timeouts))
+            return await pool.rotation.run(replace(plan, is_stream=True), opened[0])
+
+        return ChatStream(start, pool.judge, lambda: opened[0].idle_s)
+
+    def chat_stream_sync(
+        self,
+        model: str,
+        messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
+        **kwargs: Any,
+    ) -> SyncChatStream:
+        """:meth:`chat_stream` as a plain iterator and context manager."""
+        return SyncChatStream(self.chat_stream(model, messages, **kwargs))
+
+    # -- raw keys
+
+    def acquire(
+        self,
+        provider: str,
+        *,
+        model: str | None = None,
+        max_wait_seconds: float | None = None,
+        key_id: str | None = None,
+        tags: Tags = None,
+        region: str | None = None,
+    ) -> Loan:
+        """Lends a raw key: ``async with lm.acquire("openai", model=...) as key``.
+
+        Leaving the block cleanly counts as a success; an SDK's exception on its way out is
+        judged by its status, and comes out. Raises ConfigurationError and
+        NoAvailableKeyError on entering.
+        """
+        narrowed = _narrowed(key_id, tags, region)
+        return Loan(
+            lambda: self._borrow(provider, model, max_wait_seconds, narrowed), self._pool.judge
+        )
+
+    def acquire_sync(
+        self,
+        provider: str,
+        *,
+        model: str | None = None,
+        max_wait_seconds: float | None = None,
+        key_id: str | None = None,
+        tags: Tags = None,
+        region: str | None = None,
+    ) -> SyncLoan:
+        """:meth:`acquire` as a plain context manager; its reports are not awaited."""
+        narrowed = _narrowed(key_id, tags, region)
+        return SyncLoan(
+            lambda: _sync(lambda: self._borrow(provider, model, max_wait_seconds, narrowed)),
+            self._pool.judge,
+        )
+
+    async def _borrow(
+        self, provider: str, model: str | None, max_wait_s: float | None, narrowed: Narrowed
+    ) -> Grant:
+        defaults = self._pool.config.defaults
+        wait = defaults.max_wait_seconds if max_wait_s is None else max_wait_s
+        stage = self._pool.lending_stage(provider, model, narrowed)
+        plan = Plan(model or provider, (stage,), 0, wait)
+        verdict, _ = await self._pool.rotation.run(plan, LoanExchange())
+        return cast(Grant, verdict.value)
+
+    # -- looking and steering
+
+    async def health(self) -> HealthReport:
+        """The state of every key and provider, now."""
+        return await self._pool.health()
+
+    def health_sync(self) -> HealthReport:
+        """:meth:`health` for code without a loop."""
+        return _sync(self.health)
+
+    async def usage_summary(self) -> dict[str, Any]:
+        """Counts since the pool was made: total, by_provider, by_key, by_model; each with
+        successes, failures, tokens, prompt_tokens, completion_tokens and cost (USD or None).
+        Successes and failures are attempts."""
+        return self._pool.usage()
+
+    def usage_summary_sync(self) -> dict[str, Any]:
+        """:meth:`usage_summary` for code without a loop."""
+        return self._pool.usage()
+
+    def listen(self, listener: Listener) -> AbstractContextManager[None]:
+        """``with lm.listen(print): ...`` hears one Event per thing that happens, in the thread
+        where it happens. What the listener raises is logged, never passed on."""
+        return _listening(self._pool.judge.listeners, listener)
+
+    def reload_config(self, config: LMRotateConfig) -> None:
+        """Takes a new configuration for the next call. Keys that stay keep their health;
+        calls in flight end on the old one."""
+        self._pool.reload(config)
+
+    async def close(self) -> None:
+        """Closes this loop's connections in order, other loops' at once. The pool can be used
+        again; it then opens new ones."""
+        await self._pool.aclose()
+
+    def close_sync(self) -> None:
+        """:meth:`close` for code without a loop."""
+        _sync(self.close)
+
+    async def __aenter__(self) -> LMRotate:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # -- from arguments to a plan
+
+    def _plan(  # noqa: PLR0913 - the arguments of a call
+        self,
+        model: str,
+        provider: str | None,
+        narrowed: Narrowed,
+        max_retries: int | None,
+        timeout: float | None,
+        max_wait_seconds: float | None,
+        affinity: str | None,
+    ) -> Plan:
+        pool = self._pool
+        defaults = pool.config.defaults
+        stages = pool.stages(model, provider, narrowed)
+        limit = stages[0].provider.deadline_s if timeout is None else timeout
+        return Plan(
+            asked=model,
+            stages=stages,
+            max_retries=defaults.max_retries if max_retries is None else max_retries,
+            max_wait_s=defaults.max_wait_seconds if max_wait_seconds is None else max_wait_seconds,
+            deadline=math.inf if limit is None else pool.clock.now() + limit,
+            affinity=affinity,
+        )
+
+    def _exchange(
+        self, request: ChatRequest, timeouts: Mapping[str, float] | None
+    ) -> HttpExchange:
+        pool = self._pool
+        own = _timeouts(timeouts) if timeouts else _provider_timeouts
+        return HttpExchange(request, pool.transport(), pool.clock, own)
+
+
+ALL = Narrowed()
+
+
+def _provider_timeouts(stage: Stage) -> Timeouts:
+    return stage.provider.timeouts
+
+
+def _timeouts(own: Mapping[str, float]) -> Callable[[Stage], Timeouts]:
+    known = Timeouts.__dataclass_fields__
+    unknown = [name for name in own if name not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"timeouts has no {unknown[0]!r}; it has {', '.join(known)} (seconds each)"
+        )
+    return lambda stage: replace(stage.provider.timeouts, **own)
+
+
+def _narrowed(key_id: str | None, tags: Tags, region: str | None) -> Narrowed:
+    if key_id is None and tags is None and region is None:
+        return ALL
+    if isinstance(tags, str):
+        tags = (tags,)
+    named = tuple(tags.items()) if isinstance(tags, Mapping) else tuple(tags or ())
+    return Narrowed(key_id, named, region)
+
+
+@contextmanager
+def _listening(listeners: list[Listener], listener: Listener) -> Iterator[None]:
+    listeners.append(listener)
+    try:
+        yield
+    finally:
+        listeners.remove(listener)
+
+
+def _sync(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return PORTAL.run(make)

@@ -1,0 +1,102 @@
+"""One call's bookkeeping: what was refused, what is a retry, when a stage is left. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from ..types import Attempt
+
+BACKOFF_FIRST_SECONDS = 0.5
+BACKOFF_LONGEST_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Visit:
+    """One stage of one call.
+
+    ``refused``: keys (by index) refused in this pass; ``earlier``: in any pass before;
+    ``barred``: keys the request is too large for; ``faulted``: keys that met a provider's
+    fault since the stage's keys were last all tried. ``faults``: those of this pass.
+    """
+
+    is_last: bool
+    refused: set[int] = field(default_factory=set)
+    earlier: set[int] = field(default_factory=set)
+    barred: set[int] = field(default_factory=set)
+    faulted: set[int] = field(default_factory=set)
+    faults: int = 0
+    was_faulted: bool = False
+    is_closed: bool = False
+
+    def begin_pass(self) -> None:
+        """A new pass: what was refused may be asked again, as a retry."""
+        self.earlier |= self.refused
+        self.refused = set(self.barred)
+        self.faulted = set()
+        self.faults = 0
+
+
+class Call:
+    """Counts retries and judges when to go on. ``max_retries``: for the whole call."""
+
+    __slots__ = ("attempts", "ends_with_fault", "max_retries", "retries", "sent_in_pass", "visits")
+
+    def __init__(self, stages: int, max_retries: int) -> None:
+        self.visits = [Visit(is_last=i == stages - 1) for i in range(stages)]
+        self.max_retries = max_retries
+        self.retries = 0
+        self.attempts: list[Attempt] = []
+        self.sent_in_pass = False
+        self.ends_with_fault = False
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether a retry is left."""
+        return self.retries < self.max_retries
+
+    def begin_pass(self) -> None:
+        """All stages are visited again."""
+        self.sent_in_pass = False
+        for visit in self.visits:
+            visit.begin_pass()
+
+    def excluded(self, visit: Visit) -> Container[int]:
+        """Keys that must not be asked now: each is refused at most once per stage and pass,
+        and without a retry left none is asked twice in the call."""
+        return visit.refused if self.may_retry else visit.refused | visit.earlier
+
+    def excluded_next(self, visit: Visit) -> Container[int]:
+        """Keys that a further pass must not ask."""
+        return visit.barred if self.may_retry else visit.refused | visit.earlier
+
+    def is_open(self, visit: Visit) -> bool:
+        """Whether the stage may get one more request; its first is always free."""
+        return not visit.is_closed and (self.may_retry or not visit.was_faulted)
+
+    def count(self, visit: Visit, index: int) -> None:
+        """A request is about to be sent: a retry if it follows a provider's fault in its
+        stage, or goes to a key that refused in an earlier pass."""
+        self.sent_in_pass = True
+        if visit.was_faulted or index in visit.earlier:
+            self.retries += 1
+
+    def refused(self, visit: Visit, index: int, is_barred: bool) -> None:
+        """The key refused. ``is_barred``: it will whenever it is asked."""
+        self.ends_with_fault = False
+        visit.refused.add(index)
+        if is_barred:
+            visit.barred.add(index)
+
+    def faulted(self, visit: Visit, index: int) -> bool:
+        """The provider failed. Whether the stage may be tried once more in this pass: one
+        that has a next is left at its second fault."""
+        self.ends_with_fault = True
+        visit.faults += 1
+        visit.faulted.add(index)
+        visit.was_faulted = True
+        return self.may_retry and (visit.is_last or visit.faults < 2)
+
+    def backoff_limit(self) -> float:
+        """Seconds that full jitter draws from: 0.5 x 2^n, at most 30."""
+        return float(min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self.retries, 6)))

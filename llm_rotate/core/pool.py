@@ -1,0 +1,118 @@
+"""What passes between the engine and a store: who asks, who may go, what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .keystate import Change, KeyState
+from .outcome import Scope
+
+LEASE_SECONDS = 60.0
+RENEW_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A key as one stage asks for it. ``subjects`` are the scopes it needs, by name; a
+    subject that begins with ``local:`` never leaves this process."""
+
+    index: int
+    key_id: str
+    subjects: tuple[str, ...]
+    scopes: Mapping[Scope, str]
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """Leave to send one request. Held by one call, given back by ``settle`` exactly once."""
+
+    id: int
+    candidate: Candidate
+    seen: tuple[KeyState, ...]
+    trials: tuple[str, ...] = ()
+    is_decided: bool = False
+    is_settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why a candidate may not go, and until when (inf: until somebody acts). ``is_trial``:
+    another call is trying it, and may be done long before ``until``."""
+
+    index: int
+    until: float
+    subject: str
+    state: KeyState
+    is_trial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nobody of the window may go."""
+
+    blocked: tuple[Blocked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A subject changed, or something of it was freed: it may be asked again at ``until``."""
+
+    subject: str
+    until: float
+    before: KeyState
+    after: KeyState
+
+
+class StateStore(Protocol):
+    """Who may go, and who must rest. All times are seconds on the caller's clock.
+
+    - ``admit``: the first of the window that may go, atomically; takes the probation trials
+      it needs (one at a time per subject, for LEASE_SECONDS unless renewed).
+    - ``decide`` frees the trials and applies the changes, ``settle`` does so too if nothing
+      has, and ends the lease; neither awaits, raises, or acts twice for a lease.
+    - ``is_fresh``: by the local view, may the lease's key still go?
+    - ``listen``: ``heard`` is called after each change, from any thread, and must not call
+      back into the store.
+    """
+
+    async def admit(self, candidates: Sequence[Candidate], now: float) -> Lease | Refused: ...
+    def is_fresh(self, lease: Lease, now: float) -> bool: ...
+    def decide(self, lease: Lease, changes: Sequence[Change], now: float) -> None: ...
+    def settle(self, lease: Lease, changes: Sequence[Change], now: float) -> None: ...
+    def renew(self, leases: Sequence[Lease], now: float) -> None: ...
+    def transition(self, changes: Sequence[Change], now: float) -> None: ...
+    def state(self, subject: str) -> KeyState: ...
+    async def snapshot(self) -> Mapping[str, KeyState]: ...
+    def listen(self, heard: Callable[[Sequence[News]], None]) -> None: ...
+    def forget_leases(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Record:
+    """A key's recent past in one stage: moving means, step 0.2 (see strategies)."""
+
+    seconds: float = 0.0
+    fault_share: float = 0.0
+    samples: int = 0
+
+
+@dataclass(slots=True)
+class Norm:
+    """The stage's own moving mean of ``seconds``, to hold a key's against."""
+
+    seconds: float = 0.0
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a key stands: a bigger ``tier`` goes first; within a tier a key's share of the
+    calls is proportional to 1 / ``stride``."""
+
+    tier: int
+    stride: float
+
+

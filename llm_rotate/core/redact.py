@@ -1,0 +1,34 @@
+"""Takes secrets out of what providers echo."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+HIDDEN = "[hidden]"
+# What keys look like, also half starred out as providers echo them: sk-..., sk-ant-...,
+# gsk_..., AIza..., xai-..., and anything after "Bearer".
+_KEY_LIKE = re.compile(
+    r"(?i)\bbearer\s+[^\s\"',;]+"
+    r"|\b(?:sk|pk|rk|gsk|xai|key|tgp|csk|fw|AKIA|ASIA|AIza)[-_]?[A-Za-z0-9_*.\-]*"
+    r"(?:\*{3,}|[A-Za-z0-9_\-]{16,})[A-Za-z0-9_*.\-]*"
+)
+SHORTEST_SECRET = 6
+
+
+def redact(text: str, secret: str | None = None) -> str:
+    """``text`` without ``secret`` and without anything that looks like a key."""
+    if secret and len(secret) >= SHORTEST_SECRET:
+        text = text.replace(secret, HIDDEN)
+    return _KEY_LIKE.sub(HIDDEN, text)
+
+
+def redact_all(value: Any, secret: str | None = None) -> Any:
+    """The same through every string of a JSON-shaped value."""
+    if isinstance(value, str):
+        return redact(value, secret)
+    if isinstance(value, dict):
+        return {redact(str(k), secret): redact_all(v, secret) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redact_all(each, secret) for each in value]
+    return value

@@ -1,0 +1,142 @@
+"""Keys lent raw to vendor SDKs: the caller sends, the outcome comes back to the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from ..core.outcome import Outcome
+from ..core.wire import Verdict
+from ..secrets import SecretError
+from .exchange import read_secret
+from .judge import Judge
+from .run import Grant
+from .stages import Stage
+
+Borrow = Callable[[], Awaitable[Grant]]
+
+
+class LoanExchange:
+    """An attempt that sends nothing: the grant itself is the answer, reported later."""
+
+    def prepare(self, stage: Stage) -> None:
+        """Every stage can lend."""
+
+    async def __call__(self, grant: Grant) -> Verdict[Any]:
+        """The grant, once its secret is known."""
+        try:
+            await read_secret(grant.key)
+        except SecretError as error:
+            return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
+        return Verdict(Outcome.OK, grant, held=True)
+
+
+class _Lent:
+    """What both contexts share: the key, and one report of how it went."""
+
+    def __init__(self, grant: Grant, judge: Judge) -> None:
+        self._grant = grant
+        self._judge = judge
+        self.key_value: str = grant.key.secret or ""
+        self.provider: str = grant.stage.provider.name
+        self.key_id: str = grant.key.key_id
+        self.metadata: Mapping[str, Any] = grant.key.metadata
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(provider={self.provider!r}, key_id={self.key_id!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a lent key holds a secret and cannot be pickled")
+
+    def _succeed(self) -> None:
+        self._judge.report(self._grant, Verdict(Outcome.OK))
+
+    def _fail(self, error: BaseException) -> None:
+        dialect = self._grant.stage.provider.judging_dialect
+        own = Verdict[Any](Outcome.CANCELLED, error=error)
+        verdict = dialect.classify(error, self._judge.wall()) if _is_judged(error) else None
+        self._judge.report(self._grant, verdict or own)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if error is None:
+            self._succeed()
+        else:
+            self._fail(error)
+
+
+def _is_judged(error: BaseException) -> bool:
+    return isinstance(error, Exception)
+
+
+class AcquireContext(_Lent):
+    """A lent key: ``key_value`` (the raw secret), ``provider``, ``key_id``, ``metadata``.
+
+    Leaving the block reports by itself; the two methods are for outcomes that do not show in
+    how it is left. Only the first report counts.
+    """
+
+    async def report_success(self, upstream_provider: str | None = None) -> None:  # noqa: ARG002 - the reference's
+        """The key worked."""
+        self._succeed()
+
+    async def report_error(self, exc: BaseException) -> None:
+        """The key failed with ``exc``, judged by its status, headers and class names; an
+        error that no SDK raises blames nobody."""
+        self._fail(exc)
+
+
+class SyncAcquireContext(_Lent):
+    """The same for ``acquire_sync``; its reports are plain calls."""
+
+    def report_success(self, upstream_provider: str | None = None) -> None:  # noqa: ARG002 - the reference's
+        """The key worked."""
+        self._succeed()
+
+    def report_error(self, exc: BaseException) -> None:
+        """As :meth:`AcquireContext.report_error`."""
+        self._fail(exc)
+
+
+class Loan:
+    """``async with lm.acquire(...) as key``."""
+
+    def __init__(self, borrow: Borrow, judge: Judge) -> None:
+        self._borrow = borrow
+        self._judge = judge
+        self._context: AcquireContext | None = None
+
+    async def __aenter__(self) -> AcquireContext:
+        self._context = AcquireContext(await self._borrow(), self._judge)
+        return self._context
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._context is not None:
+            self._context._leave(error)  # noqa: SLF001 - the same room
+
+
+class SyncLoan:
+    """``with lm.acquire_sync(...) as key``."""
+
+    def __init__(self, borrow: Callable[[], Grant], judge: Judge) -> None:
+        self._borrow = borrow
+        self._judge = judge
+        self._context: SyncAcquireContext | None = None
+
+    def __enter__(self) -> SyncAcquireContext:
+        self._context = SyncAcquireContext(self._borrow(), self._judge)
+        return self._context
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._context is not None:
+            self._context._leave(error)  # noqa: SLF001 - the same room

@@ -1,0 +1,225 @@
+"""THE loop: lease a key, do one attempt, judge, record, go on. Nothing else loops over keys."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Container
+from typing import Any
+
+from ..core.call import BACKOFF_LONGEST_SECONDS, Call, Visit
+from ..core.outcome import FAULTS, Next, Outcome
+from ..core.pool import Lease
+from ..core.wire import Verdict
+from ..errors import CapabilityError
+from ..types import Attempt
+from . import endings
+from .clock import Clock
+from .judge import Judge
+from .run import Exchange, Grant, Plan, Run
+from .stages import Stage
+from .transport.seam import Withdrawn
+
+WIDE_WINDOW = 8
+
+
+class Rotation:
+    """Runs calls over the stages of their plans. The one owner of retries."""
+
+    def __init__(self, judge: Judge, clock: Clock, rng: random.Random) -> None:
+        self._judge = judge
+        self._store = judge.store
+        self._clock = clock
+        self._rng = rng
+        self._ids = itertools.count(1)
+
+    async def run(self, plan: Plan, exchange: Exchange) -> tuple[Verdict[Any], Run]:
+        """The verdict of the attempt that ended the call well; otherwise raises."""
+        call = Call(len(plan.stages), plan.max_retries)
+        run = Run(next(self._ids), plan, call, self._clock.now())
+        try:
+            while True:
+                epoch = self._judge.bell.epoch
+                for stage, visit in zip(plan.stages, call.visits, strict=True):
+                    verdict = await self._visit(run, stage, visit, exchange)
+                    if verdict is not None:
+                        return verdict, run
+                await self._before_next_pass(run, epoch)
+                call.begin_pass()
+        except BaseException as error:
+            self._judge.call_failed(run, error)
+            raise
+
+    async def _visit(
+        self, run: Run, stage: Stage, visit: Visit, exchange: Exchange
+    ) -> Verdict[Any] | None:
+        """Attempts at one stage until an answer, or None when the stage is left."""
+        if not self._can_carry(run, stage, visit, exchange):
+            return None
+        while run.call.is_open(visit):
+            grant = await self._lease(run, stage, visit)
+            if grant is None:
+                break
+            verdict = await self._attempt(grant, exchange)
+            if verdict is None:
+                continue
+            index = grant.lease.candidate.index
+            match FAULTS[verdict.outcome].call:
+                case Next.RETURN:
+                    return verdict
+                case Next.ROTATE:
+                    too_large = verdict.outcome is Outcome.TOO_LARGE_FOR_KEY
+                    run.call.refused(visit, index, too_large)
+                case Next.RETRY:
+                    if not run.call.faulted(visit, index):
+                        break
+                    if not await self._back_off(run, visit, verdict.later_s):
+                        break
+                case _:
+                    raise endings.provider_error(run)
+        self._judge.left(run, stage)
+        return None
+
+    def _can_carry(self, run: Run, stage: Stage, visit: Visit, exchange: Exchange) -> bool:
+        if visit.is_closed or not run.call.is_open(visit):
+            return False
+        try:
+            exchange.prepare(stage)
+        except CapabilityError as error:
+            visit.is_closed = True
+            run.refusals.append(str(error))
+            skipped = Attempt(
+                stage.provider.name, stage.model or "", None, "skipped", message=str(error)
+            )
+            run.call.attempts.append(skipped)
+            return False
+        return True
+
+    async def _lease(self, run: Run, stage: Stage, visit: Visit) -> Grant | None:
+        excluded = run.call.excluded(visit)
+        lease = await self._admit(run, stage, _Either(excluded, visit.faulted))
+        if lease is None and visit.faulted:
+            visit.faulted.clear()
+            lease = await self._admit(run, stage, excluded)
+        return None if lease is None else self._grant(run, stage, visit, lease)
+
+    async def _admit(self, run: Run, stage: Stage, skip: Container[int]) -> Lease | None:
+        size = 1
+        while True:
+            now, epoch = self._clock.now(), stage.epoch
+            endings.check_deadline(run, now)
+            candidates = stage.window(now, size, skip, run.plan.affinity)
+            if not candidates:
+                return None
+            answer = await self._store.admit(candidates, now)
+            if isinstance(answer, Lease):
+                stage.charge(answer.candidate.index)
+                return answer
+            stage.blocked(answer.blocked, epoch)
+            size = WIDE_WINDOW
+
+    def _grant(self, run: Run, stage: Stage, visit: Visit, lease: Lease) -> Grant:
+        store, clock = self._store, self._clock
+        now = clock.now()
+        deadline = run.plan.deadline
+        grant = Grant(
+            stage,
+            visit,
+            lease,
+            stage.keys[lease.candidate.index],
+            run,
+            len(run.call.attempts) + 1,
+            now,
+            lambda: store.is_fresh(lease, clock.now()),
+            lambda: self._judge.decide(grant),
+            deadline - now if deadline < math.inf else None,
+        )
+        self._judge.lent(grant)
+        return grant
+
+    async def _attempt(self, grant: Grant, exchange: Exchange) -> Verdict[Any] | None:
+        """One attempt, judged and recorded. None: the key went to rest before the write."""
+        try:
+            verdict = await exchange(grant)
+        except Withdrawn:
+            self._judge.withdrawn(grant)
+            return None
+        except BaseException as error:
+            self._judge.report(grant, Verdict(Outcome.CANCELLED, error=error))
+            raise
+        run = grant.run
+        run.last_grant = grant
+        run.call.count(grant.visit, grant.lease.candidate.index)
+        if verdict.held:
+            return verdict
+        if verdict.outcome is Outcome.TIMED_OUT and self._clock.now() >= run.plan.deadline:
+            verdict.outcome = Outcome.CANCELLED
+        self._judge.report(grant, verdict)
+        if verdict.outcome is not Outcome.OK:
+            run.last = verdict
+            endings.check_deadline(run, self._clock.now(), verdict.error)
+        return verdict
+
+    async def _back_off(self, run: Run, visit: Visit, stated_s: float | None) -> bool:
+        """Sleeps before a retry. False: the time is too long, the stage is over."""
+        seconds = stated_s
+        if seconds is None:
+            seconds = self._rng.uniform(0.0, run.call.backoff_limit())
+        elif seconds > BACKOFF_LONGEST_SECONDS:
+            visit.is_closed = True
+            return False
+        if self._clock.now() + seconds >= run.plan.deadline:
+            return False
+        await self._sleep(run, seconds)
+        return True
+
+    async def _sleep(self, run: Run, seconds: float) -> None:
+        self._judge.waiting(run, seconds)
+        await self._clock.sleep(seconds)
+
+    async def _before_next_pass(self, run: Run, epoch: int) -> None:
+        """Backs off, or waits for the earliest key; raises when neither is to be."""
+        call = run.call
+        if run.refusals and not call.sent_in_pass and all(v.is_closed for v in call.visits):
+            raise endings.cannot_carry(run)
+        left_early = [v for v in call.visits if v.faults and call.is_open(v)]
+        if left_early and call.may_retry and call.ends_with_fault and call.sent_in_pass:
+            if await self._back_off(run, left_early[0], None):
+                return
+            raise endings.over(run, self._judge)
+        seconds = self._wait_seconds(run)
+        if seconds is None:
+            raise endings.over(run, self._judge)
+        if seconds > 0.0:
+            self._judge.waiting(run, seconds)
+            began = self._clock.now()
+            await self._judge.bell.wait(self._clock, seconds, epoch)
+            run.waited_s += self._clock.now() - began
+
+    def _wait_seconds(self, run: Run) -> float | None:
+        """How long until a key may go, if that is allowed. None: not within the limits."""
+        now = self._clock.now()
+        latest = min(now + run.plan.max_wait_s - run.waited_s, run.plan.deadline)
+        earliest = math.inf
+        for stage, visit in zip(run.plan.stages, run.call.visits, strict=True):
+            if not run.call.is_open(visit):
+                continue
+            skip = run.call.excluded_next(visit)
+            earliest = min(earliest, stage.earliest(now, skip))
+            if stage.is_trying(skip) and now < latest:
+                earliest = min(earliest, latest)
+        return max(0.0, earliest - now) if earliest <= latest else None
+
+
+class _Either:
+    """Membership in one of two sets, without making a third."""
+
+    __slots__ = ("_one", "_other")
+
+    def __init__(self, one: Container[int], other: Container[int]) -> None:
+        self._one = one
+        self._other = other
+
+    def __contains__(self, index: object) -> bool:
+        return index in self._one or index in self._other

@@ -1,0 +1,70 @@
+"""One call on its way through the pool, as values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..core.call import Call, Visit
+from ..core.pool import Lease
+from ..core.wire import Verdict
+from .stages import PoolKey, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call may do. ``deadline``: monotonic seconds, inf for none; ``max_wait_s``:
+    seconds that all its waits together may last. ``asked``: the model as the caller named it."""
+
+    asked: str
+    stages: Sequence[Stage]
+    max_retries: int
+    max_wait_s: float
+    deadline: float = math.inf
+    affinity: str | None = None
+    is_stream: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Grant:
+    """Leave to make one attempt. ``go``: asked in the step that writes."""
+
+    stage: Stage
+    visit: Visit
+    lease: Lease
+    key: PoolKey
+    run: Run
+    number: int
+    started: float
+    go: Callable[[], bool]
+    decide: Callable[[], None]
+    limit_s: float | None = None
+    first_s: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One call on its way."""
+
+    id: int
+    plan: Plan
+    call: Call
+    started: float
+    waited_s: float = 0.0
+    last: Verdict[Any] | None = None
+    last_grant: Grant | None = None
+    refusals: list[str] = field(default_factory=list)
+
+
+class Exchange(Protocol):
+    """What an attempt is: an HTTP chat, a stream up to its first chunk, a loan.
+
+    ``prepare`` raises CapabilityError for a stage that cannot carry the request. Calling it
+    makes one attempt and never raises for a provider's fault; a verdict that is ``held``
+    is reported later by whoever holds it.
+    """
+
+    def prepare(self, stage: Stage) -> None: ...
+    def __call__(self, grant: Grant) -> Awaitable[Verdict[Any]]: ...

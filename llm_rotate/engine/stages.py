@@ -1,0 +1,208 @@
+"""The pool made ready to run: keys with their endpoints, and the stages calls go through."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from ..core.affinity import Homes
+from ..core.keyspec import KeySpec
+from ..core.outage import Outages
+from ..core.outcome import Scope
+from ..core.policy import Policy
+from ..core.pool import Blocked, Candidate, News
+from ..core.turns import Turns
+from ..core.wire import Dialect, Endpoint, Ready
+from ..errors import CapabilityError
+from ..providers import DIALECTS
+from ..strategies import Strategy
+from .transport.seam import Timeouts
+
+
+@dataclass(slots=True, eq=False)
+class ProviderFacts:
+    """One provider of the pool. ``deadline_s``: its own default for ``timeout=``."""
+
+    name: str
+    dialect_name: str
+    policy: Policy
+    timeouts: Timeouts
+    deadline_s: float | None
+    prices: tuple[float | None, float | None] = (None, None)
+    last_success_at: float = float("-inf")
+    outages: dict[str, Outages] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        return f"provider:{self.name}"
+
+    @property
+    def dialect(self) -> Dialect:
+        """Raises CapabilityError if this version does not speak it."""
+        found = DIALECTS.get(self.dialect_name)
+        if found is None:
+            raise CapabilityError(
+                f"{self.name} speaks '{self.dialect_name}', which this version does not; "
+                "acquire() lends its keys to the vendor's own SDK"
+            )
+        return found
+
+    @property
+    def judging_dialect(self) -> Dialect:
+        """Reads a vendor SDK's errors: statuses mean much the same everywhere."""
+        return DIALECTS.get(self.dialect_name) or DIALECTS["openai"]
+
+
+@dataclass(slots=True, eq=False)
+class PoolKey:
+    """One key of the pool. ``ready`` is made at its first use."""
+
+    spec: KeySpec
+    provider: ProviderFacts
+    endpoint: Endpoint
+    secret_ref: str = field(repr=False)
+    metadata: Mapping[str, Any]
+    ready: Ready | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+
+    @property
+    def key_id(self) -> str:
+        return self.spec.key_id
+
+    @property
+    def shown_ref(self) -> str:
+        """The secret's reference, fit to be shown."""
+        scheme = self.secret_ref.partition("://")[0]
+        return "literal://..." if scheme in ("literal", self.secret_ref) else self.secret_ref
+
+
+def candidate(index: int, key: PoolKey, model: str | None, upstream: str | None) -> Candidate:
+    """The scopes a call needs of a key. Without a model the key stands for its models."""
+    own = f"key:{key.key_id}"
+    scopes = {
+        Scope.KEY: own,
+        Scope.KEY_MODEL: f"{own}|model:{model}" if model is not None else own,
+        Scope.LOCAL: f"local:{own}",
+    }
+    if upstream is not None:
+        scopes[Scope.ROUTE] = f"{own}|upstream:{upstream}"
+    subjects = (key.provider.subject, *dict.fromkeys(scopes.values()))
+    return Candidate(index, key.key_id, subjects, scopes)
+
+
+class Stage:
+    """One provider and model of a route, with the keys that can serve it, in turn.
+
+    The lock guards the turns; it is never held across an await or a call to the store.
+    """
+
+    def __init__(  # noqa: PLR0913 - built in one place, each a fact of the stage
+        self,
+        *,
+        provider: ProviderFacts,
+        model: str | None,
+        upstream: str | None,
+        options: Mapping[str, Any],
+        keys: Sequence[PoolKey],
+        everyone: frozenset[str],
+        strategy: Strategy,
+    ) -> None:
+        self.provider = provider
+        self.model = model
+        self.upstream = upstream
+        self.options = options
+        self.keys = keys
+        self.everyone = everyone
+        self.endpoint = keys[0].endpoint
+        self.lock = threading.Lock()
+        self.epoch = 0
+        self.trying: set[int] = set()
+        self.candidates = [candidate(i, key, model, upstream) for i, key in enumerate(keys)]
+        self.turns = Turns(len(keys), lambda i, *past: strategy(keys[i].spec, *past))
+        self._homes: list[tuple[list[int], Homes]] | None = None
+        self._indexes: dict[str, list[int]] = {}
+        for each in self.candidates:
+            for subject in each.subjects:
+                self._indexes.setdefault(subject, []).append(each.index)
+
+    def window(
+        self, now: float, n: int, skip: Container[int], affinity: str | None
+    ) -> list[Candidate]:
+        """Up to ``n`` keys to ask for, best first; for a conversation its home first."""
+        with self.lock:
+            if affinity is None:
+                picks = self.turns.window(now, n, skip)
+            else:
+                picks = self._at_home(now, n, skip, affinity)
+        return [self.candidates[i] for i in picks]
+
+    def _at_home(self, now: float, n: int, skip: Container[int], affinity: str) -> list[int]:
+        self.turns.wake_due(now)
+        ready = (i for i in self._by_home(affinity) if not self.turns.until(i) and i not in skip)
+        return list(islice(ready, n))
+
+    def _by_home(self, affinity: str) -> Iterator[int]:
+        if self._homes is None:
+            tiers: dict[int, list[int]] = {}
+            for index, tier in enumerate(self.turns.tiers()):
+                tiers.setdefault(tier, []).append(index)
+            self._homes = [
+                (tiers[tier], Homes([self.keys[i].key_id for i in tiers[tier]]))
+                for tier in sorted(tiers, reverse=True)
+            ]
+        for indexes, homes in self._homes:
+            for place in homes.order(affinity):
+                yield indexes[place]
+
+    def blocked(self, barriers: Sequence[Blocked], epoch: int) -> None:
+        """Puts refused keys aside, unless news came meanwhile: then they are asked again."""
+        with self.lock:
+            if self.epoch == epoch:
+                for barrier in barriers:
+                    self.turns.rest(barrier.index, barrier.until)
+                    if barrier.is_trial:
+                        self.trying.add(barrier.index)
+
+    @property
+    def subjects(self) -> Iterable[str]:
+        """Every scope that some key of the stage needs."""
+        return self._indexes.keys()
+
+    def forget(self) -> None:
+        """After a fork: the lock may have been held, the trials are the parent's."""
+        self.lock = threading.Lock()
+        for index in self.trying:
+            self.turns.wake(index)
+        self.trying.clear()
+
+    def charge(self, index: int) -> None:
+        with self.lock:
+            self.turns.charge(index)
+
+    def note(self, index: int, is_fault: bool, seconds: float) -> None:
+        with self.lock:
+            self.turns.note(index, is_fault, seconds)
+
+    def earliest(self, now: float, skip: Container[int]) -> float:
+        """When a key not in ``skip`` may go: now, at its wake time, or inf."""
+        with self.lock:
+            return now if self.turns.window(now, 1, skip) else self.turns.earliest(skip)
+
+    def is_trying(self, skip: Container[int]) -> bool:
+        """Whether a key waits only for the end of another call's trial."""
+        return any(index not in skip for index in self.trying)
+
+    def hear(self, news: Sequence[News], now: float) -> None:
+        """The store's news: who wakes, who rests."""
+        with self.lock:
+            for each in news:
+                for index in self._indexes.get(each.subject, ()):
+                    self.epoch += 1
+                    self.trying.discard(index)
+                    if each.until <= now:
+                        self.turns.wake(index)
+                    else:
+                        self.turns.rest(index, max(each.until, self.turns.until(index)))

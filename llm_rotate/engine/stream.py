@@ -1,0 +1,197 @@
+"""A streamed answer in the caller's hands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, cast
+
+from ..core.outcome import Outcome
+from ..core.wire import Verdict
+from ..errors import LMRotateError, StreamInterruptedError
+from ..types import ChatResponse, StreamChunk
+from . import endings
+from .exchange import Opened, read_events
+from .judge import Judge
+from .run import Grant, Run
+from .transport.seam import TransportError
+
+# After the last event the server has this long to close its body, so that the connection can
+# be used again; a server that does not is cut off.
+CLOSING_SECONDS = 0.25
+
+Start = Callable[[], Awaitable[tuple[Verdict[Any], Run]]]
+
+
+class ChatStream:
+    """Chunks of an answer: iterate with ``async for``, close early with ``async with``.
+
+    Rotation goes on until the first chunk has been handed out; after it a broken stream is
+    StreamInterruptedError. ``response`` is the whole ChatResponse once the stream has ended.
+    Leaving early (``aclose``, the end of ``async with``, or dropping the object) closes the
+    connection and blames nobody.
+    """
+
+    def __init__(self, start: Start, judge: Judge, idle_s: Callable[[], float]) -> None:
+        self._start = start
+        self._judge = judge
+        self._idle_s = idle_s
+        self._opened: Opened | None = None
+        self._run: Run | None = None
+        self._grant: Grant | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queue: deque[StreamChunk | Verdict[ChatResponse]] = deque()
+        self._is_over = False
+        self._response: ChatResponse | None = None
+
+    @property
+    def response(self) -> ChatResponse:
+        """The whole answer. Raises LMRotateError while the stream has not ended well."""
+        if self._response is None:
+            raise LMRotateError("the stream has not ended: read it to its last chunk first")
+        return self._response
+
+    def __aiter__(self) -> ChatStream:
+        return self
+
+    async def __aenter__(self) -> ChatStream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def __anext__(self) -> StreamChunk:
+        if self._is_over:
+            raise StopAsyncIteration
+        if self._opened is None:
+            await self._open()
+        try:
+            while not self._queue:
+                await self._read()
+            item = self._queue.popleft()
+            if isinstance(item, Verdict):
+                return await self._end(item)
+        except LMRotateError:
+            raise
+        except BaseException as error:
+            self._close(Verdict(Outcome.CANCELLED, error=error))
+            raise
+        return self._signed(item)
+
+    async def aclose(self) -> None:
+        """Closes the connection now. Nobody is blamed; harmless when it is over."""
+        self._close(Verdict(Outcome.CANCELLED))
+
+    async def _open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            verdict, self._run = await self._start()
+        except BaseException:
+            self._is_over = True
+            raise
+        self._grant = self._run.last_grant
+        opened = cast(Opened, verdict.value)
+        self._opened = opened
+        self._queue.extend(opened.early)
+
+    async def _read(self) -> None:
+        opened = self._opened
+        assert opened is not None  # noqa: S101 - for the type checker: _open ran before
+        try:
+            raw = await opened.answer.next(self._idle_s())
+        except TransportError as error:
+            broken: Verdict[ChatResponse] = Verdict(Outcome.INTERRUPTED, message=str(error))
+            broken.error = error.__cause__ or error
+            self._queue.append(broken)
+            return
+        self._queue.extend(read_events(opened.reader, raw))
+
+    async def _end(self, verdict: Verdict[ChatResponse]) -> StreamChunk:
+        """The last chunk of a good stream; otherwise raises."""
+        if verdict.outcome is not Outcome.OK or verdict.value is None:
+            raise self._broken(verdict)
+        await self._let_close()
+        response = verdict.value
+        self._response = response
+        verdict.used = response.usage
+        self._close(verdict)
+        self._judge.answered(self._run_of(), verdict)
+        last = StreamChunk(
+            finish_reason=response.finish_reason,
+            usage=response.usage,
+            tool_calls=response.tool_calls,
+        )
+        return self._signed(last, response.model)
+
+    async def _let_close(self) -> None:
+        assert self._opened is not None  # noqa: S101 - for the type checker
+        try:
+            while await self._opened.answer.next(CLOSING_SECONDS):
+                pass
+        except TransportError:
+            self._opened.answer.discard()
+
+    def _broken(self, verdict: Verdict[ChatResponse]) -> LMRotateError:
+        run, now = self._run_of(), self._judge.now()
+        text = self._opened.reader.text if self._opened else ""
+        is_late = now >= run.plan.deadline
+        verdict.outcome = Outcome.CANCELLED if is_late else Outcome.INTERRUPTED
+        self._close(verdict)
+        run.last = verdict
+        error = (
+            endings.deadline_error(run, verdict.error)
+            if is_late
+            else endings.provider_error(run)
+        )
+        if isinstance(error, StreamInterruptedError):
+            error.text = text
+        self._judge.call_failed(run, error)
+        return error
+
+    def _run_of(self) -> Run:
+        if self._run is None:
+            raise AssertionError("the stream is open")
+        return self._run
+
+    def _signed(self, chunk: StreamChunk, model: str | None = None) -> StreamChunk:
+        assert self._grant is not None  # noqa: S101 - for the type checker
+        chunk.provider = self._grant.stage.provider.name
+        chunk.key_id = self._grant.key.key_id
+        chunk.model = model or chunk.model or self._grant.stage.model or ""
+        return chunk
+
+    def _close(self, verdict: Verdict[Any]) -> None:
+        self._is_over = True
+        if self._opened is not None and self._grant is not None:
+            if verdict.outcome is not Outcome.OK:
+                self._opened.answer.discard()
+            self._judge.report(self._grant, verdict)
+
+    def __del__(self) -> None:
+        if self._is_over or self._opened is None or self._loop is None:
+            return
+        drop = _Drop(self._opened, self._grant, self._judge)
+        try:
+            self._loop.call_soon_threadsafe(drop)
+        except RuntimeError:  # the loop is closed: nobody else can touch the stream
+            drop()
+
+
+class _Drop:
+    """Gives back what a dropped stream held, in its own loop: a collection may come at any
+    point of any thread, also inside the store's lock."""
+
+    def __init__(self, opened: Opened, grant: Grant | None, judge: Judge) -> None:
+        self._opened, self._grant, self._judge = opened, grant, judge
+
+    def __call__(self) -> None:
+        self._opened.answer.discard()
+        if self._grant is not None:
+            self._judge.report(self._grant, Verdict(Outcome.CANCELLED))
