@@ -1,0 +1,35 @@
+# Everything here needs only Python 3.11 or later, make, and a package registry.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test bench soak docs clean
+
+demo: $(STAMP)  ## the pool at work on the simulator, live
+	@$(BIN)/python -m llm_rotate.cli demo
+
+test: $(STAMP)  ## lint, types, tests, docs and every example in them
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
+
+bench: $(STAMP)  ## the tables of ratios
+	$(BIN)/python -m tests.benchmarks
+
+soak: $(STAMP)  ## the long runs
+	$(BIN)/python -m pytest tests/soak --timeout 3600 -s
+
+docs: $(STAMP)  ## read the documentation on a local port
+	$(BIN)/mkdocs serve
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev --editable '.[yaml,cli,prices,fast]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis site
