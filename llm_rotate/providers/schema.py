@@ -112,7 +112,7 @@ def _closed_and_plain(schema: dict[str, Any]) -> dict[str, Any]:
         schema.setdefault("properties", {})
         schema["additionalProperties"] = False
     refused = list(_present(schema, _REFUSED))
-    if schema.get("minItems") not in {None, 0, 1}:
+    if isinstance(schema.get("minItems"), int) and schema["minItems"] > 1:
         refused.append("minItems")
     _any_for_one(schema)
     if refused:
