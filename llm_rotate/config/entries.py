@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     field_serializer,
     field_validator,
     model_validator,
@@ -26,7 +27,18 @@ Count = Annotated[int, Field(gt=0)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Address = Annotated[str, AfterValidator(checks.web_address)]
 HeaderFields = Annotated[dict[str, str], AfterValidator(checks.header_fields)]
-Tags = Annotated[dict[str, str], BeforeValidator(checks.named_tags)]
+Tags = Annotated[
+    dict[str, str],
+    BeforeValidator(checks.named_tags),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "string"}},
+                {"type": "array", "items": {"type": "string"}},
+            ]
+        }
+    ),
+]
 Dialect = Annotated[
     Literal["openai", "anthropic", "gemini", "bedrock"], BeforeValidator(checks.dialect)
 ]
