@@ -127,9 +127,8 @@ class AnthropicTally:
     def _block(self, event: dict[str, Any]) -> StreamChunk | None:
         index, block = as_count(event.get("index")), dict(as_dict(event.get("content_block")))
         self._blocks[index] = block
-        if block.get("type") in {"text", "thinking"}:
-            return self._chunk(block["type"], as_text(block.get(block["type"])))
-        return None
+        kind = as_text(block.get("type"))
+        return self._chunk(kind, as_text(block.get(kind)))
 
     def _delta(self, event: dict[str, Any]) -> StreamChunk | None:
         delta = as_dict(event.get("delta"))

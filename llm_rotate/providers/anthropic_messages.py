@@ -23,12 +23,11 @@ def split(messages: Sequence[Mapping[str, Any]]) -> tuple[str | list[Block], lis
     system: list[Block] = []
     found: list[dict[str, Any]] = []
     for message in messages:
-        checked(_NAME, message)
-        role = message.get("role")
+        role = str(checked(_NAME, message).get("role"))
         if role in {"system", "developer"}:
             system += _blocks(message.get("content"))
             continue
-        convert = _BY_ROLE.get(str(role))
+        convert = _BY_ROLE.get(role)
         if convert is None:
             cannot(_NAME, f"a message of role {role!r}")
         to, blocks = convert(message)

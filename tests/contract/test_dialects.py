@@ -1,0 +1,314 @@
+"""What every dialect promises. A new one joins by adding its case."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_rotate.core.outcome import Outcome
+from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, Verdict
+from llm_rotate.errors import CapabilityError, ConfigurationError
+from llm_rotate.providers import DIALECTS, dialect
+from llm_rotate.types import ChatResponse, StreamChunk
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+MESSAGES: list[dict[str, Any]] = [
+    {"role": "system", "content": "be kind"},
+    {"role": "user", "content": [{"type": "text", "text": "hello"}]},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "c1", "content": "4"},
+]
+WALL = 1_790_000_000.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One dialect's answers: text "hello", reasoning "hm", a call of f, 3 + 2 tokens."""
+
+    name: str
+    endpoint: Endpoint
+    answer: Mapping[str, Any]
+    stream: bytes
+    error: Mapping[str, Any]  # its own way to say 429
+
+
+def sse(*events: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    return {"id": "1", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+OPENAI_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+ANTHROPIC_USAGE = {"input_tokens": 3, "output_tokens": 2}
+CASES = [
+    Case(
+        "openai",
+        Endpoint("openai", "https://x.test/v1"),
+        {
+            "choices": [
+                {
+                    "finish_reason": "stop",
+                    "message": {"content": "hello", "reasoning_content": "hm", "tool_calls": [CALL]},
+                }
+            ],
+            "usage": OPENAI_USAGE,
+        },
+        sse(
+            openai_delta(role="assistant", content=""),
+            openai_delta(reasoning="hm"),
+            openai_delta(content="hel"),
+            openai_delta(content="lo"),
+            openai_delta(tool_calls=[{"index": 0, **CALL}]),
+            openai_delta("stop"),
+            {"choices": [], "usage": OPENAI_USAGE},
+        )
+        + b"data: [DONE]\n\n",
+        {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+    ),
+    Case(
+        "anthropic",
+        Endpoint("anthropic", "https://x.test", auth="x-api-key"),
+        {
+            "content": [
+                {"type": "thinking", "thinking": "hm"},
+                {"type": "text", "text": "hello"},
+                {"type": "tool_use", "id": "c1", "name": "f", "input": {}},
+            ],
+            "stop_reason": "stop",
+            "usage": ANTHROPIC_USAGE,
+        },
+        sse(
+            {"type": "message_start", "message": {"usage": {"input_tokens": 3}}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
+            {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "hel"}},
+            {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "lo"}},
+            {"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "id": "c1", "name": "f"}},
+            {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
+            {"type": "message_delta", "delta": {"stop_reason": "stop"}, "usage": {"output_tokens": 2}},
+            {"type": "message_stop"},
+        ),
+        {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}},
+    ),
+]  # fmt: skip
+
+each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def request(*, stream: bool = False, **more: Any) -> ChatRequest:
+    return ChatRequest("asked", MESSAGES, stream=stream, **more)
+
+
+def parse(case: Case, raw: bytes, status: int = 200) -> Verdict[ChatResponse]:
+    return dialect(case.name).parse(request(), status, Headers(()), raw, WALL)
+
+
+def streamed(case: Case, *pieces: bytes) -> list[StreamChunk | Verdict[ChatResponse]]:
+    """Everything a stream gave; its verdict, from feed or end, is the last thing."""
+    reader = dialect(case.name).events(request(stream=True))
+    found = [item for piece in pieces for item in reader.feed(piece)]
+    if not found or not isinstance(found[-1], Verdict):
+        found.append(reader.end())
+    assert [isinstance(item, Verdict) for item in found] == [False] * (len(found) - 1) + [True]
+    assert reader.text.startswith("".join(c.delta for c in found if isinstance(c, StreamChunk)))
+    return found
+
+
+def is_right(response: ChatResponse | None) -> bool:
+    assert response is not None
+    (call,) = response.tool_calls
+    counts = (response.usage.prompt_tokens, response.usage.completion_tokens)
+    return (
+        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", "stop")
+        and call == CALL
+        and counts == (3, 2)
+        and response.usage.total_tokens == 5
+    )
+
+
+def test_every_dialect_has_a_case() -> None:
+    assert {case.name for case in CASES} == set(DIALECTS)
+
+
+@each
+def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> None:
+    assert dialect(case.name) is DIALECTS[case.name]
+    assert dialect(case.name).name == case.name
+
+
+def test_F01_an_unknown_dialect_is_told_with_those_there_are() -> None:
+    with pytest.raises(ConfigurationError, match="anthropic, openai"):
+        dialect("opanai")
+
+
+@each
+def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
+    chosen, messages = dialect(case.name), copy.deepcopy(MESSAGES)
+    asked = request(options={"tools": [TOOL], "tool_choice": "auto"})
+    body = chosen.encode(asked, case.endpoint)
+    assert json.loads(body)["model"] == "asked"
+    assert messages == MESSAGES, "the caller's messages are untouched"
+    ready = chosen.prepare("sesame", case.endpoint)
+    sent = chosen.build(asked, body, ready, WALL)
+    assert (sent.method, sent.body, sent.stream) == ("POST", body, False)
+    assert sent.url.startswith("https://x.test/")
+    assert any(b"sesame" in value for _, value in sent.headers)
+
+
+@each
+def test_C01_C03_an_answer_is_the_same_shape_from_every_provider(case: Case) -> None:
+    verdict = parse(case, json.dumps(case.answer).encode())
+    assert verdict.outcome is Outcome.OK
+    assert is_right(verdict.value)
+    assert verdict.value is not None
+    assert verdict.value.raw == case.answer
+    assert verdict.used == verdict.value.usage
+
+
+@each
+def test_S02_S04_a_stream_is_the_same_at_every_split(case: Case) -> None:
+    whole = streamed(case, case.stream)
+    assert isinstance(whole[-1], Verdict)
+    assert is_right(whole[-1].value)
+    assert streamed(case, *(case.stream[i : i + 1] for i in range(len(case.stream)))) == whole
+    for cut in range(len(case.stream)):
+        assert streamed(case, case.stream[:cut], case.stream[cut:]) == whole
+    crlf = case.stream.replace(b"\n", b"\r\n")
+    assert streamed(case, b"\xef\xbb\xbf" + crlf[:-4]) == whole
+
+
+@each
+def test_S01_wherever_a_stream_is_cut_the_verdict_fits_what_was_given(case: Case) -> None:
+    for cut in range(len(case.stream)):
+        *chunks, verdict = streamed(case, case.stream[:cut])
+        assert isinstance(verdict, Verdict)
+        broken = Outcome.INTERRUPTED if chunks else Outcome.SERVER_ERROR
+        assert verdict.outcome in {Outcome.OK, broken}
+        assert (verdict.outcome is Outcome.OK) == (verdict.value is not None)
+
+
+@each
+def test_an_error_is_judged_alike_by_status_in_a_200_and_in_a_stream(case: Case) -> None:
+    raw = json.dumps(case.error).encode()
+    (first,) = streamed(case, sse(case.error))
+    for verdict in (parse(case, raw, 429), parse(case, raw), first):
+        assert isinstance(verdict, Verdict)
+        assert (verdict.outcome, verdict.message) == (Outcome.RATE_LIMITED, "slow down")
+
+
+@each
+def test_the_callers_own_error_is_not_the_dialects_business(case: Case) -> None:
+    assert dialect(case.name).classify(ValueError("x"), WALL) is None
+
+
+# Whatever comes, a verdict comes out.
+
+scalar = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+junk = st.recursive(
+    scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=6
+)  # fmt: skip
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of everything inside a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(path for key, item in inner for path in places(item, (*at, key)))]
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    changed = copy.copy(value)
+    changed[path[0]] = replaced(value[path[0]], path[1:], new)
+    return changed
+
+
+def judged_or_read(verdict: object) -> None:
+    assert isinstance(verdict, Verdict)
+    assert (verdict.outcome is Outcome.OK) == (verdict.value is not None)
+    if verdict.value is not None:
+        assert isinstance(verdict.value.content, str)
+        assert isinstance(verdict.value.reasoning, str)
+        assert isinstance(verdict.value.raw, dict)
+        assert isinstance(verdict.value.finish_reason, str | None)
+        assert all(isinstance(call, dict) for call in verdict.value.tool_calls)
+        assert verdict.value.usage.total_tokens >= 0
+    else:
+        assert isinstance(verdict.message, str)
+        assert isinstance(verdict.code, str | None)
+
+
+@each
+@given(picked=st.data())
+def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(case: Case, picked: st.DataObject) -> None:
+    for whole, status in ((case.answer, 200), (case.error, picked.draw(st.integers(200, 599)))):
+        path = picked.draw(st.sampled_from(places(dict(whole))))
+        raw = json.dumps(replaced(dict(whole), path, picked.draw(junk))).encode()
+        judged_or_read(parse(case, raw, status))
+        judged_or_read(parse(case, raw[: picked.draw(st.integers(0, len(raw)))], status))
+
+
+@each
+@given(picked=st.data())
+def test_a_stream_with_anything_wrong_in_it_gives_a_verdict(case: Case, picked: st.DataObject) -> None:
+    events = [line[6:] for line in case.stream.split(b"\n\n") if line]
+    at = picked.draw(st.integers(0, len(events) - 1))
+    if events[at] != b"[DONE]":
+        event = json.loads(events[at])
+        path = picked.draw(st.sampled_from(places(event)))
+        events[at] = json.dumps(replaced(event, path, picked.draw(junk))).encode()
+    order = picked.draw(st.permutations(events)) if picked.draw(st.booleans()) else events
+    judged_or_read(streamed(case, b"".join(b"data: " + data + b"\n\n" for data in order))[-1])
+
+
+@each
+@given(raw=st.binary(max_size=60), status=st.integers(100, 999))
+def test_any_bytes_give_a_verdict(case: Case, raw: bytes, status: int) -> None:
+    judged_or_read(parse(case, raw, status))
+    judged_or_read(streamed(case, raw)[-1])
+    judged_or_read(streamed(case, b"data: ", raw, b"\n\n")[-1])
+
+
+class APIStatusError(Exception):
+    """As the generated SDKs name it."""
+
+    def __init__(self, status_code: Any, body: Any, response: Any) -> None:
+        super().__init__("said so")
+        self.status_code, self.body, self.response = status_code, body, response
+
+
+@each
+@given(status=junk, body=junk, response=junk)
+def test_any_sdk_error_gives_a_verdict(case: Case, status: Any, body: Any, response: Any) -> None:
+    verdict = dialect(case.name).classify(APIStatusError(status, body, response), WALL)
+    assert verdict is not None
+    assert verdict.outcome is not Outcome.OK
+    judged_or_read(verdict)
+
+
+PORTABLE = ["tools", "tool_choice", "parallel_tool_calls", "response_format", "stop", "top_p", "seed",
+            "logprobs", "top_logprobs", "reasoning_effort", "user"]  # fmt: skip
+
+
+@each
+@given(picked=st.data())
+def test_what_cannot_be_sent_is_a_capability_error(case: Case, picked: st.DataObject) -> None:
+    chosen: Dialect = dialect(case.name)
+    path = picked.draw(st.sampled_from([p for p in places(MESSAGES) if p]))
+    messages = replaced(MESSAGES, path, picked.draw(junk))
+    options = picked.draw(st.dictionaries(st.sampled_from(PORTABLE), junk, max_size=2))
+    try:
+        body = chosen.encode(ChatRequest("m", messages, options=options), case.endpoint)
+    except CapabilityError:
+        return
+    assert isinstance(json.loads(body), dict)
