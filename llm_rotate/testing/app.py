@@ -106,13 +106,20 @@ class Simulator:
         """Tokens answered with, prompts included, of one key or of all."""
         return self._tokens.total() if key_id is None else self._tokens[key_id]
 
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
+        """Waits until ``condition``, asked again after each request and answer, holds.
+
+        False if that took longer than ``timeout`` real seconds.
+        """
+        with self._change:
+            return self._change.wait_for(condition, timeout)
+
     def wait_idle(self, timeout: float = 5.0) -> bool:
         """Waits, in real seconds, until no request is in flight; False if that took too long.
 
         A client that has gone away is noticed by the server a moment later.
         """
-        with self._change:
-            return self._change.wait_for(lambda: self.in_flight == 0, timeout)
+        return self.wait_for(lambda: self.in_flight == 0, timeout)
 
     # Its doors
 
@@ -210,6 +217,8 @@ class Simulator:
             call = replace(call, upstream=seen.upstream)
             answer = render(call, wire, plan, seen, self._says)
             self._tokens[seen.key] += seen.tokens
+            self.in_flight += 1
+            self._change.notify_all()
             return answer
 
     def done(self, answer: SimAnswer, *, early: bool) -> None:
@@ -226,7 +235,6 @@ class Simulator:
         self.log.append(seen)
         self._total += 1
         self._requests[key] += 1
-        self.in_flight += 1
         return seen
 
     def _key_id(self, secret: str) -> str:

@@ -71,8 +71,8 @@ class SimAnswer:
     """
 
     status: int
-    headers: tuple[tuple[str, str], ...]
-    chunks: tuple[Chunk, ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    chunks: tuple[Chunk, ...] = field(repr=False)
     seen: Seen = field(repr=False)
     delay: float = 0.0
     stream: bool = False

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol, Self
 
+_SLACK = 1e-6  # seconds: sums of floats must not refuse who waited as long as told
+
 Body = bytes | str | Mapping[str, Any]
 
 
@@ -150,7 +152,7 @@ class Rest:
             return
         if self.until is None:
             self.until = visit.now + self.seconds
-        if visit.now < self.until:
+        if visit.now < self.until - _SLACK:
             plan.refusal = self.refuse(self.until - visit.now)
 
 
@@ -163,7 +165,7 @@ class Limit:
     served: deque[float] = field(default_factory=deque)
 
     def edit(self, plan: Plan, visit: Visit) -> None:
-        while self.served and self.served[0] + self.window <= visit.now:
+        while self.served and self.served[0] + self.window <= visit.now + _SLACK:
             self.served.popleft()
         if len(self.served) >= self.limit:
             wait = self.served[0] + self.window - visit.now if self.served else self.window

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ class Call:
     body: Mapping[str, Any]
     stream: bool = False
     upstream: str | None = None
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
     def id(self, prefix: str, length: int = 24) -> str:
         """An id like a provider's: the same for the same request number."""
