@@ -11,7 +11,6 @@ from .entries import (
     StateStoreConfig,
     TimeoutsConfig,
 )
-from .environment import registry_from_environment
 from .load import configure_from_dict, configure_from_environment, configure_from_file
 from .models import LMRotateConfig
 
@@ -27,5 +26,4 @@ __all__ = [
     "configure_from_dict",
     "configure_from_environment",
     "configure_from_file",
-    "registry_from_environment",
 ]

@@ -47,7 +47,7 @@ Dialect = Annotated[
 class Entry(BaseModel):
     """Fields are checked when an entry is made; ConfigurationError lists all that is wrong."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     def __init__(self, **fields: Any) -> None:
         fill = super().__init__

@@ -1,0 +1,80 @@
+"""Keys that stand in the environment."""
+
+import pytest
+
+from llm_rotate.config import configure_from_environment
+from llm_rotate.errors import ConfigurationError
+from llm_rotate.secrets import resolve
+
+
+def found(environ):
+    config = configure_from_environment(environ)
+    return [(key.key_id, key.provider, key.secret_ref) for key in config.keys]
+
+
+def test_numbered_names_and_lists_are_found_in_order():
+    environ = {
+        "OPENAI_API_KEY_10": "k10",
+        "OPENAI_API_KEY_2": "k2",
+        "OPENAI_API_KEY": "k1",
+        "OPENAI_API_KEYS": "k20, ,k21",
+        "OPENAI_API_KEY_OLD": "no",
+        "GROQ_API_KEY": "g",
+        "PATH": "/bin",
+    }
+    assert found(environ) == [
+        ("openai-1", "openai", "env://OPENAI_API_KEY"),
+        ("openai-2", "openai", "env://OPENAI_API_KEY_2"),
+        ("openai-3", "openai", "env://OPENAI_API_KEY_10"),
+        ("openai-4", "openai", "env://OPENAI_API_KEYS#0"),
+        ("openai-5", "openai", "env://OPENAI_API_KEYS#1"),
+        ("groq-1", "groq", "env://GROQ_API_KEY"),
+    ]
+
+
+def test_every_reference_leads_to_its_secret(monkeypatch):
+    environ = {"ANTHROPIC_API_KEY": " a \n", "ANTHROPIC_API_KEYS": ",b,, c"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    keys = configure_from_environment(environ).keys
+    assert [resolve(key.secret_ref).reveal() for key in keys] == ["a", "b", "c"]
+
+
+def test_equal_secrets_make_one_key_and_empty_ones_none():
+    environ = {"OPENAI_API_KEY": "k", "OPENAI_API_KEY_2": "k", "OPENAI_API_KEYS": "k,l"}
+    assert [ref for _, _, ref in found(environ | {"XAI_API_KEY": " "})] == [
+        "env://OPENAI_API_KEY",
+        "env://OPENAI_API_KEYS#1",
+    ]
+
+
+def test_azure_needs_its_endpoint_beside_the_key():
+    environ = {"AZURE_OPENAI_API_KEY": "k"}
+    with pytest.raises(ConfigurationError, match=r"AZURE_OPENAI_API_KEY \(with AZURE_OPENAI_END"):
+        configure_from_environment(environ)
+    config = configure_from_environment(environ | {"AZURE_OPENAI_ENDPOINT": "https://r.example/"})
+    assert config.endpoint(config.keys[0]).base_url == "https://r.example"
+
+
+def test_F01_no_key_at_all_says_which_names_were_looked_for(monkeypatch):
+    with pytest.raises(ConfigurationError) as caught:
+        configure_from_environment({"HOME": "/root"})
+    for name in ("OPENAI_API_KEY,", "ANTHROPIC_API_KEY,", "OPENROUTER_API_KEY,", "NAME_2", "NAMES"):
+        assert name in str(caught.value)
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch):
+    monkeypatch.setenv("CEREBRAS_API_KEY", "c")
+    assert "cerebras-1" in [key.key_id for key in configure_from_environment().keys]
+
+
+def test_arguments_hold_for_keys_of_the_environment():
+    config = configure_from_environment(
+        {"OPENAI_API_KEY": "k", "XAI_API_KEY": "x"},
+        strategy="priority",
+        priorities={"openai-1": 2},
+        fallback_chains={"openai": [{"provider": "xai", "model": "grok-4"}]},
+    )
+    assert config.defaults.selection_strategy == "priority"
+    assert [key.priority for key in config.keys] == [2, 0]
+    assert [stage.provider for stage in config.routes().stages("gpt-4o")] == ["openai", "xai"]
