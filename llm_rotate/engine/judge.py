@@ -15,6 +15,7 @@ from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome, Scope
 from ..core.pool import RENEW_SECONDS, News, StateStore
 from ..core.redact import redact, redact_all
 from ..core.wire import Verdict
+from ..errors import LMRotateError
 from ..types import Attempt, ChatResponse
 from .bell import Bell
 from .clock import Clock
@@ -202,10 +203,7 @@ class Judge:
             return
         self.store.renew([grant.lease for grant in list(self.live.values())], now)
         self._renewal_until = now + 2 * RENEW_SECONDS
-        try:
-            self._clock.call_later(RENEW_SECONDS, self._renew)
-        except RuntimeError:  # no loop runs here: the lease was lent to a plain thread
-            self._renewal_until = 0.0
+        self._clock.call_later(RENEW_SECONDS, self._renew)
 
     # -- news
 
@@ -243,7 +241,7 @@ class Judge:
 
     def call_failed(self, run: Run, error: BaseException) -> None:
         """The call ends with an exception."""
-        if isinstance(error, Exception) and hasattr(error, "attempts"):
+        if isinstance(error, LMRotateError):
             error.attempts = tuple(run.call.attempts)
         self._call_ended(run, None, error)
 
@@ -319,10 +317,12 @@ def _key_of(subject: str) -> str | None:
 
 
 def _reason(grant: Grant, verdict: Verdict[Any]) -> str:
+    if verdict.outcome is Outcome.SECRET_MISSING:
+        return verdict.message
     words = [str(verdict.status or ""), verdict.code or str(verdict.outcome)]
     if verdict.later_s is not None:
         words.append(f"(back in {verdict.later_s:g} s, it said)")
-    if verdict.outcome in (Outcome.AUTH_FAILED, Outcome.SECRET_MISSING):
+    if verdict.outcome is Outcome.AUTH_FAILED:
         words.append(f"- is {grant.key.shown_ref} right?")
     return " ".join(word for word in words if word)
 

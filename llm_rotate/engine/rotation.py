@@ -171,12 +171,9 @@ class Rotation:
             return False
         if self._clock.now() + seconds >= run.plan.deadline:
             return False
-        await self._sleep(run, seconds)
-        return True
-
-    async def _sleep(self, run: Run, seconds: float) -> None:
         self._judge.waiting(run, seconds)
         await self._clock.sleep(seconds)
+        return True
 
     async def _before_next_pass(self, run: Run, epoch: int) -> None:
         """Backs off, or waits for the earliest key; raises when neither is to be."""
@@ -184,7 +181,7 @@ class Rotation:
         if run.refusals and not call.sent_in_pass and all(v.is_closed for v in call.visits):
             raise endings.cannot_carry(run)
         left_early = [v for v in call.visits if v.faults and call.is_open(v)]
-        if left_early and call.may_retry and call.ends_with_fault and call.sent_in_pass:
+        if left_early and call.may_retry and call.sent_in_pass:
             if await self._back_off(run, left_early[0], None):
                 return
             raise endings.over(run, self._judge)
