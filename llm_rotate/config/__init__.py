@@ -11,7 +11,8 @@ from .entries import (
     StateStoreConfig,
     TimeoutsConfig,
 )
-from .load import configure_from_dict, configure_from_environment, configure_from_file
+from .environment import registry_from_environment
+from .load import configure_from_dict, configure_from_file
 from .models import LMRotateConfig
 
 __all__ = [
@@ -24,6 +25,6 @@ __all__ = [
     "StateStoreConfig",
     "TimeoutsConfig",
     "configure_from_dict",
-    "configure_from_environment",
     "configure_from_file",
+    "registry_from_environment",
 ]

@@ -12,7 +12,10 @@ from .catalogue import built_in
 
 
 def registry_from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """A registry of all keys found. Equal secrets make one key.
+    """A registry of all keys found: OPENAI_API_KEY, OPENAI_API_KEY_2, OPENAI_API_KEYS
+    (comma-separated), and the same for every provider of the catalogue that names variables.
+
+    Equal secrets make one key.
 
     Raises ConfigurationError, which says which names were looked for, if there are none.
     """

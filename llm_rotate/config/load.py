@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
 from .entries import DefaultsConfig
-from .environment import registry_from_environment
 from .models import LMRotateConfig, warn_of_literals
 from .problems import hint, problem, told
 from .references import field, numbered
@@ -58,28 +56,6 @@ def configure_from_file(path: str | Path, *, use_keys: list[str] | None = None) 
     raise ConfigurationError(f"{path}: {reason}")
 
 
-def configure_from_environment(
-    environ: Mapping[str, str] | None = None,
-    *,
-    strategy: str | None = None,
-    priorities: dict[str, int] | None = None,
-    fallback_chains: Chains | None = None,
-) -> LMRotateConfig:
-    """A configuration from the keys in the environment: OPENAI_API_KEY, OPENAI_API_KEY_2,
-    OPENAI_API_KEYS (comma-separated), and the same for every provider of the catalogue.
-
-    Raises ConfigurationError, which says which names were looked for, if there are none.
-    """
-    registry = registry_from_environment(os.environ if environ is None else environ)
-    return configure_from_dict(
-        registry,
-        None,
-        strategy=strategy,
-        priorities=priorities,
-        fallback_chains=fallback_chains,
-    )
-
-
 def _with_strategy(defaults: Any, strategy: str) -> Any:
     if isinstance(defaults, DefaultsConfig):
         defaults = defaults.model_dump(exclude_unset=True)
@@ -89,7 +65,8 @@ def _with_strategy(defaults: Any, strategy: str) -> Any:
 
 
 def _build(fields: dict[str, Any], use_keys: Any, priorities: Mapping[str, int]) -> LMRotateConfig:
-    key_ids = [field(key, "key_id") for _, key in numbered(fields, "keys")]
+    written = (field(key, "key_id") for _, key in numbered(fields, "keys"))
+    key_ids = [key_id for key_id in written if isinstance(key_id, str)]
     problems = [*_unknown("use_keys", use_keys, key_ids), *_unknown_priorities(priorities, key_ids)]
     if not fields.get("keys"):
         problems.append("keys: there are none")
@@ -107,32 +84,30 @@ def _build(fields: dict[str, Any], use_keys: Any, priorities: Mapping[str, int])
     return config
 
 
-def _unknown(name: str, key_ids: Any, known: Sequence[Any]) -> list[str]:
+def _unknown(name: str, key_ids: Any, known: Sequence[str]) -> Iterator[str]:
     if key_ids is None:
-        return []
+        return
     if not isinstance(key_ids, (list, tuple)) or not key_ids:
-        return [problem((name,), "must be a list of key_ids, at least one")]
-    found = []
+        yield problem((name,), "must be a list of key_ids, at least one")
+        return
+    left = dict.fromkeys(known, 1)
     for index, key_id in enumerate(key_ids):
-        if key_id not in known:
-            found.append(problem((name, index), f"no such key{hint(key_id, _texts(known))}"))
-        elif key_id in key_ids[:index]:
-            found.append(problem((name, index), "named twice"))
-    return found
+        if not isinstance(key_id, str) or key_id not in left:
+            yield problem((name, index), f"no such key{hint(key_id, known)}")
+        elif not left[key_id]:
+            yield problem((name, index), "named twice")
+        else:
+            left[key_id] = 0
 
 
-def _unknown_priorities(priorities: Any, known: Sequence[Any]) -> list[str]:
+def _unknown_priorities(priorities: Any, known: Sequence[str]) -> Iterator[str]:
     if not isinstance(priorities, Mapping):
-        return [problem(("priorities",), "must be a mapping of key_ids to numbers")]
-    return [
-        problem(("priorities", key_id), f"no such key{hint(key_id, _texts(known))}")
-        for key_id in priorities
-        if key_id not in known
-    ]
-
-
-def _texts(known: Sequence[Any]) -> list[str]:
-    return [name for name in known if isinstance(name, str)]
+        yield problem(("priorities",), "must be a mapping of key_ids to numbers")
+        return
+    names = set(known)
+    for key_id in priorities:
+        if key_id not in names:
+            yield problem(("priorities", key_id), f"no such key{hint(key_id, known)}")
 
 
 def _prioritised(fields: dict[str, Any], priorities: Any) -> dict[str, Any]:

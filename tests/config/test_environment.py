@@ -2,13 +2,17 @@
 
 import pytest
 
-from llm_rotate.config import configure_from_environment
+from llm_rotate.config import configure_from_dict, registry_from_environment
 from llm_rotate.errors import ConfigurationError
 from llm_rotate.secrets import resolve
 
 
+def configured(environ, **arguments):
+    return configure_from_dict(registry_from_environment(environ), None, **arguments)
+
+
 def found(environ):
-    config = configure_from_environment(environ)
+    config = configured(environ)
     return [(key.key_id, key.provider, key.secret_ref) for key in config.keys]
 
 
@@ -36,7 +40,7 @@ def test_every_reference_leads_to_its_secret(monkeypatch):
     environ = {"ANTHROPIC_API_KEY": " a \n", "ANTHROPIC_API_KEYS": ",b,, c"}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    keys = configure_from_environment(environ).keys
+    keys = configured(environ).keys
     assert [resolve(key.secret_ref).reveal() for key in keys] == ["a", "b", "c"]
 
 
@@ -51,25 +55,20 @@ def test_equal_secrets_make_one_key_and_empty_ones_none():
 def test_azure_needs_its_endpoint_beside_the_key():
     environ = {"AZURE_OPENAI_API_KEY": "k"}
     with pytest.raises(ConfigurationError, match=r"AZURE_OPENAI_API_KEY \(with AZURE_OPENAI_END"):
-        configure_from_environment(environ)
-    config = configure_from_environment(environ | {"AZURE_OPENAI_ENDPOINT": "https://r.example/"})
+        configured(environ)
+    config = configured(environ | {"AZURE_OPENAI_ENDPOINT": "https://r.example/"})
     assert config.endpoint(config.keys[0]).base_url == "https://r.example"
 
 
-def test_F01_no_key_at_all_says_which_names_were_looked_for(monkeypatch):
+def test_F01_no_key_at_all_says_which_names_were_looked_for():
     with pytest.raises(ConfigurationError) as caught:
-        configure_from_environment({"HOME": "/root"})
+        configured({"HOME": "/root"})
     for name in ("OPENAI_API_KEY,", "ANTHROPIC_API_KEY,", "OPENROUTER_API_KEY,", "NAME_2", "NAMES"):
         assert name in str(caught.value)
 
 
-def test_the_environment_of_the_process_is_the_default(monkeypatch):
-    monkeypatch.setenv("CEREBRAS_API_KEY", "c")
-    assert "cerebras-1" in [key.key_id for key in configure_from_environment().keys]
-
-
 def test_arguments_hold_for_keys_of_the_environment():
-    config = configure_from_environment(
+    config = configured(
         {"OPENAI_API_KEY": "k", "XAI_API_KEY": "x"},
         strategy="priority",
         priorities={"openai-1": 2},
