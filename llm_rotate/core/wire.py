@@ -19,15 +19,17 @@ class Headers:
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self.raw = raw
-        self._found: dict[str, str] | None = None
+        self._found: dict[bytes, bytes] | None = None
 
     def get(self, name: str) -> str | None:
         """The value of header ``name`` (any case), or None."""
-        if self._found is None:
-            self._found = {}
+        found = self._found
+        if found is None:
+            found = self._found = {}
             for key, value in self.raw:
-                self._found.setdefault(key.decode("latin-1").lower(), value.decode("latin-1"))
-        return self._found.get(name.lower())
+                found.setdefault(key.lower(), value)
+        value = found.get(name.lower().encode("latin-1", "replace"))
+        return None if value is None else value.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)

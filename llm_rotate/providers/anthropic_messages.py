@@ -66,6 +66,8 @@ def _user(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
 
 def _assistant(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
     calls = message.get("tool_calls") or ()
+    if not isinstance(calls, list | tuple):
+        cannot(_NAME, "tool_calls that are not a list")
     return "assistant", [*_blocks(message.get("content")), *(_call(call) for call in calls)]
 
 

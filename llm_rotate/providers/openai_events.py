@@ -42,7 +42,7 @@ class OpenAITally:
     def take(self, name: str, event: dict[str, Any]) -> Found | None:  # noqa: ARG002 - unnamed here
         if event.get("error"):
             return self._fault(event)
-        if not self._body["id"] or "usage" in event:
+        if not self._body["id"] or event.get("usage"):
             self._envelope(event)
         for choice in as_list(event.get("choices")):
             if isinstance(choice, dict) and not choice.get("index"):
@@ -68,20 +68,24 @@ class OpenAITally:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return None
+        content = delta.get("content")
+        if len(delta) == 1 and isinstance(content, str):  # most chunks are this, and no more
+            return self._chunk(content, "")
         if not delta.keys() <= _OWN:
             self._note(delta)
         if delta.get("tool_calls"):
             self._note_calls(delta["tool_calls"])
-        content = delta.get("content")
-        text, thought = (content, "") if isinstance(content, str) else text_of(content)
-        thought = reasoning_of(delta) or thought
+        text, thought = text_of(content)
+        return self._chunk(text, reasoning_of(delta) or thought)
+
+    def _chunk(self, text: str, thought: str) -> StreamChunk | None:
         if not text and not thought:
             return None
         if text:
             self._text.append(text)
         if thought:
             self._reasoning.append(thought)
-        return StreamChunk(delta=text, reasoning=thought, model=self._model)
+        return StreamChunk(text, None, None, "", self._model, thought)
 
     def _envelope(self, event: dict[str, Any]) -> None:
         self._body |= {name: event[name] for name in _ENVELOPE if event.get(name)}

@@ -26,6 +26,8 @@ class SseParser:
             raw = self._plain(raw)
         if self._tail:
             raw = self._tail + raw
+        elif raw.startswith(_DATA) and 6 < raw.find(b"\n") == len(raw) - 2 and raw[-1] == 10:
+            return [("", raw[6:-2])]  # one event of one line: how most arrive
         cut = raw.rfind(b"\n\n")
         if cut < 0:
             self._tail = raw

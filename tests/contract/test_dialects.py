@@ -221,7 +221,13 @@ junk = st.recursive(
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of everything inside a JSON value."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [at, *(path for key, item in inner for path in places(item, (*at, key)))]
 
 
@@ -250,7 +256,9 @@ def judged_or_read(verdict: object) -> None:
 
 @each
 @given(picked=st.data())
-def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(case: Case, picked: st.DataObject) -> None:
+def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(
+    case: Case, picked: st.DataObject
+) -> None:
     for whole, status in ((case.answer, 200), (case.error, picked.draw(st.integers(200, 599)))):
         path = picked.draw(st.sampled_from(places(dict(whole))))
         raw = json.dumps(replaced(dict(whole), path, picked.draw(junk))).encode()
@@ -260,7 +268,9 @@ def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(case: Case, picked:
 
 @each
 @given(picked=st.data())
-def test_a_stream_with_anything_wrong_in_it_gives_a_verdict(case: Case, picked: st.DataObject) -> None:
+def test_a_stream_with_anything_wrong_in_it_gives_a_verdict(
+    case: Case, picked: st.DataObject
+) -> None:
     events = [line[6:] for line in case.stream.split(b"\n\n") if line]
     at = picked.draw(st.integers(0, len(events) - 1))
     if events[at] != b"[DONE]":

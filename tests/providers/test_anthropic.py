@@ -53,9 +53,7 @@ def test_a_plain_chat_has_a_cap_and_blocks() -> None:
     assert body_of(flagged)["max_tokens"] == 7
 
 
-@pytest.mark.parametrize(
-    "base", ["https://x", "https://x/", "https://x/v1", "https://x/v1/"]
-)
+@pytest.mark.parametrize("base", ["https://x", "https://x/", "https://x/v1", "https://x/v1/"])
 def test_the_path_is_composed_whether_or_not_the_base_has_the_version(base: str) -> None:
     ready = ANTHROPIC.prepare("sesame", Endpoint("a", base, auth="x-api-key"))
     sent = ANTHROPIC.build(ChatRequest("m", HELLO, stream=True), b"{}", ready, 0.0)
@@ -73,7 +71,11 @@ def test_system_messages_are_gathered_at_the_top() -> None:
     one = body_of(messages=[{"role": "system", "content": "be kind"}, *HELLO])
     assert (one["system"], one["messages"]) == ("be kind", [SENT_HELLO])
     cached = {"type": "text", "text": "long", "cache_control": CACHED}
-    several = [{"role": "system", "content": "a"}, *HELLO, {"role": "developer", "content": [cached]}]
+    several = [
+        {"role": "system", "content": "a"},
+        *HELLO,
+        {"role": "developer", "content": [cached]},
+    ]
     assert body_of(messages=several)["system"] == [{"type": "text", "text": "a"}, cached]
 
 
@@ -227,8 +229,12 @@ def test_an_option_that_cannot_be_carried_is_named(options: dict[str, Any], name
     ("message", "named"),
     [
         ({"role": "function", "content": "x"}, "function"),
-        ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "JSON"),
+        (
+            {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
+            "JSON",
+        ),
         ({"role": "assistant", "tool_calls": [{"custom": {}}]}, "function"),
+        ({"role": "assistant", "tool_calls": 5}, "tool_calls"),
         ({"role": "user", "content": 5}, "int"),
     ],
 )
@@ -380,7 +386,11 @@ def block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> bytes:
     )
 
 
-START = event("message_start", message=MESSAGE | {"content": [], "stop_reason": None, "usage": {"input_tokens": 3, "output_tokens": 1}})
+START = event(
+    "message_start",
+    message=MESSAGE
+    | {"content": [], "stop_reason": None, "usage": {"input_tokens": 3, "output_tokens": 1}},
+)
 PING = event("ping")
 THINKING = block(
     0,
@@ -403,7 +413,11 @@ CALL = block(
     {"type": "input_json_delta", "partial_json": '{"x"'},
     {"type": "input_json_delta", "partial_json": ":1}"},
 )
-DELTA = event("message_delta", delta={"stop_reason": "tool_use", "stop_sequence": None}, usage={"output_tokens": 9})
+DELTA = event(
+    "message_delta",
+    delta={"stop_reason": "tool_use", "stop_sequence": None},
+    usage={"output_tokens": 9},
+)
 STOP = event("message_stop")
 OVERLOADED = event("error", error={"type": "overloaded_error", "message": "M"})
 
@@ -432,7 +446,11 @@ def test_S02_S04_a_stream_ends_with_the_message_as_it_would_have_come_whole() ->
         "usage": {"input_tokens": 3, "output_tokens": 9},
     }
     assert (response.content, response.reasoning, source.text) == ("Two", "hm", "Two")
-    assert (response.finish_reason, response.usage, response.model) == ("tool_use", Usage(3, 9, 12), "m-1")
+    assert (response.finish_reason, response.usage, response.model) == (
+        "tool_use",
+        Usage(3, 9, 12),
+        "m-1",
+    )
     assert json.loads(response.tool_calls[0]["function"]["arguments"]) == {"x": 1}
 
 
@@ -451,7 +469,10 @@ def test_arguments_that_the_cap_cut_short_come_as_they_are() -> None:
         (OVERLOADED, Outcome.OVERLOADED),
         (START + PING + OVERLOADED, Outcome.OVERLOADED),
         (START + WORDS + OVERLOADED, Outcome.OVERLOADED),
-        (b'data: {"error": {"type": "rate_limit_error", "message": "M"}}\n\n', Outcome.RATE_LIMITED),
+        (
+            b'data: {"error": {"type": "rate_limit_error", "message": "M"}}\n\n',
+            Outcome.RATE_LIMITED,
+        ),
         (START + b"data: {\n\n", Outcome.SERVER_ERROR),
         (START + WORDS + b"data: {\n\n", Outcome.INTERRUPTED),
         (STOP, Outcome.SERVER_ERROR),

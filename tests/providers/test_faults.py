@@ -150,7 +150,11 @@ def test_an_error_without_a_word_goes_by_its_status(
 
 
 def test_R08_a_plain_429_that_speaks_of_billing_is_a_rate_limit() -> None:
-    body = openai("Rate limit reached. Visit our billing page; you exceeded your current quota", "rate_limit_exceeded", type="requests")
+    body = openai(
+        "Rate limit reached. Visit our billing page; you exceeded your current quota",
+        "rate_limit_exceeded",
+        type="requests",
+    )
     assert judged(OPENAI, 429, body).outcome is Outcome.RATE_LIMITED
 
 

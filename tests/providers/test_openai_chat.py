@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from llm_rotate.core.outcome import Outcome
 from llm_rotate.core.wire import ChatRequest, Endpoint, EventReader, Headers, Verdict
 from llm_rotate.errors import CapabilityError, ConfigurationError
-from llm_rotate.providers import dialect
+from llm_rotate.providers import dialect, jsonio
 from llm_rotate.types import ChatResponse, StreamChunk, Usage
 
 OPENAI = dialect("openai")
@@ -62,7 +62,9 @@ def test_a_stream_asks_for_usage_unless_the_service_refuses_to_be_asked() -> Non
 
 
 def test_every_other_keyword_goes_as_it_is_and_none_of_a_portable_one_is_left_out() -> None:
-    body = body_of(temperature=0.0, options={"top_k": 4, "store": None, "seed": None, "stop": ["x"]})
+    body = body_of(
+        temperature=0.0, options={"top_k": 4, "store": None, "seed": None, "stop": ["x"]}
+    )
     assert body["temperature"] == 0.0
     assert (body["top_k"], body["store"], body["stop"]) == (4, None, ["x"])
     assert "seed" not in body
@@ -77,7 +79,10 @@ def test_C01_tools_and_their_results_go_as_they_are() -> None:
     ]
     options = {"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto",
                "parallel_tool_calls": False}  # fmt: skip
-    assert body_of(messages=messages, options=options) == {"model": "m", "messages": messages} | options
+    assert (
+        body_of(messages=messages, options=options)
+        == {"model": "m", "messages": messages} | options
+    )
 
 
 def test_C02_images_and_pdfs_as_bytes_become_data_urls() -> None:
@@ -89,7 +94,10 @@ def test_C02_images_and_pdfs_as_bytes_become_data_urls() -> None:
         {"type": "file", "file": {"file_id": "f1"}},
     ]
     sent = body_of(messages=[{"role": "user", "content": parts}])["messages"][0]["content"]
-    assert sent[1]["image_url"]["url"] == "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
+    assert (
+        sent[1]["image_url"]["url"]
+        == "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
+    )
     assert sent[2]["file"]["file_data"].startswith("data:application/pdf;base64,")
     assert [sent[0], sent[3], sent[4]] == [parts[0], parts[3], parts[4]]
 
@@ -156,7 +164,10 @@ def test_R14_an_upstream_is_pinned_by_the_brokers_name_for_it() -> None:
     assert body_of(broker, upstream="google_vertex")["provider"] == pinned
     assert body_of(broker, upstream="deepinfra")["provider"]["order"] == ["deepinfra"]
     own = {"provider": {"sort": "price"}}
-    assert body_of(broker, upstream="google_vertex", options=own)["provider"] == {"sort": "price"} | pinned
+    assert (
+        body_of(broker, upstream="google_vertex", options=own)["provider"]
+        == {"sort": "price"} | pinned
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +191,9 @@ def test_the_url_is_composed_as_the_service_wants_it(base: str, flags: Any, url:
      ("x-api-key", (b"x-api-key", b"s")), ("none", None)],
 )  # fmt: skip
 def test_the_secret_stands_in_the_header_of_the_endpoint(auth: str, line: Any) -> None:
-    ready = OPENAI.prepare("s", Endpoint("p", "https://x", auth=auth, headers={"OpenAI-Project": "q"}))
+    ready = OPENAI.prepare(
+        "s", Endpoint("p", "https://x", auth=auth, headers={"OpenAI-Project": "q"})
+    )
     sent = [pair for pair in ready.headers if b"s" in pair[1].split()]
     assert sent == ([line] if line else [])
     assert (b"openai-project", b"q") in ready.headers
@@ -281,7 +294,13 @@ def test_odd_text_can_be_sent(text: str) -> None:
 
 def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
-    event = {"id": "c1", "model": "m-1", "object": "chat.completion.chunk", "choices": choices, **more}
+    event = {
+        "id": "c1",
+        "model": "m-1",
+        "object": "chat.completion.chunk",
+        "choices": choices,
+        **more,
+    }
     return b"data: " + json.dumps(event).encode() + b"\n\n"
 
 
@@ -325,7 +344,11 @@ def test_S02_a_stream_ends_with_the_whole_response() -> None:
     response = verdict.value
     assert response is not None
     assert (response.content, response.reasoning) == ("hello", "hm") == (source.text, "hm")
-    assert (response.finish_reason, response.usage, response.model) == ("stop", Usage(3, 2, 5), "m-1")
+    assert (response.finish_reason, response.usage, response.model) == (
+        "stop",
+        Usage(3, 2, 5),
+        "m-1",
+    )
     assert response.raw["choices"][0]["message"]["content"] == "hello"
     assert response.raw["usage"] == usage
 
@@ -421,8 +444,6 @@ def test_nothing_is_read_after_the_verdict() -> None:
 
 
 def test_json_is_read_and_written_alike_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llm_rotate.providers import jsonio
-
     def both(act: Callable[[], object]) -> list[object]:
         found = [act()]
         with monkeypatch.context() as patch:

@@ -56,7 +56,7 @@ def headers_of(record: dict[str, Any]) -> Headers:
 
 def read(name: str, step: int = 0) -> tuple[Verdict[Any], list[StreamChunk]]:
     """The verdict on a recording and its chunks, a stream fed ``step`` bytes at a time."""
-    record, chosen = recorded(name), dialect(DIALECT[name.split("/")[0]])
+    record, chosen = recorded(name), dialect(DIALECT[name.split("/", maxsplit=1)[0]])
     request = ChatRequest("asked-model", [], stream="sse" in name)
     body = record["body"].encode()
     if "sse" not in name:
@@ -79,7 +79,9 @@ def test_a_real_answer_is_read_as_it_should_be(name: str) -> None:
     assert response.content == want["text"]
     assert response.finish_reason == want["finish"]
     assert [call["function"]["name"] for call in response.tool_calls] == want["tools"]
-    assert all(json.loads(call["function"]["arguments"]) is not None for call in response.tool_calls)
+    assert all(
+        json.loads(call["function"]["arguments"]) is not None for call in response.tool_calls
+    )
     usage = response.usage
     if name.startswith("anthropic"):
         assert [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens] == want["usage"]

@@ -64,7 +64,9 @@ def test_C05_an_openai_error_is_judged_by_its_answer(
 
 
 def test_C05_headers_of_an_sdk_error_are_read() -> None:
-    error = openai_error(429, {"error": {"message": "M"}}, **{"Retry-After": "7", "x-request-id": "r"})
+    error = openai_error(
+        429, {"error": {"message": "M"}}, **{"Retry-After": "7", "x-request-id": "r"}
+    )
     verdict = OPENAI.classify(error, WALL)
     assert verdict is not None
     assert (verdict.later_s, verdict.request_id) == (7.0, "r")
@@ -155,7 +157,7 @@ class ConnectError(Exception):
     """A namesake of the HTTP libraries' class."""
 
 
-class HTTPException(Exception):
+class HTTPException(Exception):  # noqa: N818 - the frameworks name it so
     """As a web framework raises it for its own clients."""
 
     status_code = 429
@@ -183,3 +185,25 @@ class HTTPException(Exception):
 )
 def test_C05_the_callers_own_errors_blame_nobody(chosen: Dialect, error: BaseException) -> None:
     assert chosen.classify(error, WALL) is None
+
+
+@pytest.mark.parametrize(
+    ("package", "names", "outcome"),
+    [
+        ("aiohttp", ["ClientConnectionError", "ClientOSError", "ClientConnectorError"], Outcome.UNREACHABLE),
+        ("aiohttp", ["ClientConnectionError", "ServerDisconnectedError"], Outcome.SERVER_ERROR),
+        ("aiohttp", ["ClientConnectionError", "ServerTimeoutError"], Outcome.TIMED_OUT),
+        ("aiohttp", ["ClientPayloadError"], Outcome.SERVER_ERROR),
+        ("requests", ["ConnectionError", "ConnectTimeout"], Outcome.UNREACHABLE),
+        ("requests", ["Timeout", "ReadTimeout"], Outcome.TIMED_OUT),
+    ],
+)  # fmt: skip
+def test_libraries_that_may_not_be_installed_are_known_by_their_class_names(
+    package: str, names: list[str], outcome: Outcome
+) -> None:
+    cls: type[Exception] = Exception
+    for name in names:
+        cls = type(name, (cls,), {"__module__": f"{package}.exceptions"})
+    verdict = OPENAI.classify(cls("x"), WALL)
+    assert verdict is not None
+    assert verdict.outcome is outcome
