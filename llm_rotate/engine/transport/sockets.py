@@ -48,7 +48,7 @@ class Socket(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other
         self._plain = self._transport = transport
         # No write is awaited piece by piece, so "full" means: not all has left yet.
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1, low=0)
         self._opened.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -84,7 +84,7 @@ class Socket(asyncio.Protocol):
         if secure is None:
             raise ConnectionAbortedError("the connection was lost during the TLS handshake")
         self._transport = secure
-        secure.set_write_buffer_limits(high=0)
+        secure.set_write_buffer_limits(high=1, low=0)
 
     @property
     def stale(self) -> bool:
@@ -136,7 +136,9 @@ class Socket(asyncio.Protocol):
             return
         self._transport.abort()
         self._wake()
-        if not self._loop.is_running():
+        if self._loop.is_running():
+            self._opened.discard(self)
+        else:
             self._hang_up()
 
     async def _wait(self, timeout_s: float) -> None:
