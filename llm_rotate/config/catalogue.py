@@ -11,7 +11,7 @@ from typing import Any
 from .entries import ProviderConfig
 
 # Mappings inside an entry that an overlay extends; every other field it replaces.
-EXTENDED = ("headers", "timeouts", "flags", "upstream_names", "upstream_vendors")
+EXTENDED = ("headers", "flags", "upstream_names", "upstream_vendors")
 
 
 @cache
@@ -56,11 +56,6 @@ def written(entry: Any) -> dict[str, Any] | None:
 
 def remember_written(provider: ProviderConfig, entry: Any) -> None:
     """Leaves in ``model_fields_set`` what the user wrote, so that the rest counts as the
-    catalogue's.
+    catalogue's, which has no timeouts.
     """
-    given = written(entry) or {}
-    timeouts = given.get("timeouts")
-    provider.timeouts.model_fields_set.intersection_update(
-        timeouts if isinstance(timeouts, Mapping) else ()
-    )
-    provider.model_fields_set.intersection_update(given)
+    provider.model_fields_set.intersection_update(written(entry) or ())

@@ -116,6 +116,7 @@ def test_every_built_in_provider_is_whole():
     for name, provider in config.providers.items():
         assert provider.name == name
         assert provider.display_name
+        assert "timeouts" not in built_in()[name], "its precedence would be the user's"
 
 
 def test_C06_a_service_needs_a_base_url_only():

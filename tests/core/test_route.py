@@ -115,6 +115,13 @@ def test_R13_a_chain_by_model_is_found_for_its_prefixed_name_too():
     assert way(pool.stages("alpha/m")) == [("alpha", "m"), ("beta", "by-model")]
 
 
+def test_R13_a_mapping_knows_a_model_with_and_without_its_prefix():
+    chain = [{"provider": "beta", "models": {"m": "one", "alpha/n": "two"}}]
+    pool = routes(key("a", "alpha"), key("b", "beta"), chains={"*": chain})
+    assert way(pool.stages("alpha/m"))[1] == ("beta", "one")
+    assert way(pool.stages("alpha/n"))[1] == ("beta", "two")
+
+
 def test_R13_entries_follow_in_order_each_with_its_name():
     chain = [
         {"provider": "beta", "models": {"m": "claude-m"}},
@@ -178,6 +185,7 @@ def test_R13_the_chain_stands_in_for_a_provider_whose_keys_are_not_enabled():
     pool = routes(
         key("a", "alpha", "m", enabled=False),
         key("b", "beta"),
+        key("l", "local"),
         chains={"alpha": [{"provider": "beta"}]},
     )
     assert way(pool.stages("m")) == [("beta", "m")]
