@@ -28,8 +28,8 @@ class Headers:
             found = self._found = {}
             for key, value in self.raw:
                 found.setdefault(key.lower(), value)
-        value = found.get(name.lower().encode("latin-1", "replace"))
-        return None if value is None else value.decode("latin-1")
+        held = found.get(name.lower().encode("latin-1", "replace"))
+        return None if held is None else held.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
