@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
-from collections.abc import Coroutine
+from contextlib import suppress
 from http import HTTPStatus
 from math import inf, isinf
 from typing import Any, cast
 
-from .exchange import App, End, SimAnswer, SimRequest
+from .exchange import App, Chunk, End, SimAnswer, SimRequest
 
 _MAX_HEAD = 64 * 1024  # bytes of request line and headers
 _MAX_BODY = 64 * 1024 * 1024  # bytes
 _IDLE_SECONDS = 75.0  # for a first request, where connections are not kept alive
+_BACKLOG = 1024  # connections that may wait to be accepted
 _STOP_SECONDS = 5.0
+_AT_ONCE = 16 * 1024  # bytes that a socket takes without waiting for the reader
 
 
 class NotHttpError(Exception):
@@ -34,7 +37,7 @@ class Loopback:
         self.keep_alive = keep_alive
         self.connections: set[Connection] = set()
         self.port = 0
-        self._server: asyncio.Server | None = None
+        self._making: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="llm-simulator", daemon=True
@@ -49,36 +52,37 @@ class Loopback:
         return len(self.connections)
 
     def start(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        self._socket.setblocking(False)
+        self.port = self._socket.getsockname()[1]
+        self._loop.add_reader(self._socket, self._accept)
         self._thread.start()
-        self.port = self._run(self._open())
 
     def stop(self) -> None:
         if self._thread.is_alive():
-            self._run(self._close())
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_STOP_SECONDS)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_STOP_SECONDS)
         self._loop.close()
 
-    def _run(self, work: Coroutine[Any, Any, int]) -> int:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_STOP_SECONDS)
+    def _accept(self) -> None:
+        # By hand, because asyncio's own server loses connections that it has accepted in the
+        # step before it is closed.
+        with suppress(BlockingIOError):
+            while True:
+                accepted, _ = self._socket.accept()
+                made = self._loop.connect_accepted_socket(lambda: Connection(self), accepted)
+                task = self._loop.create_task(made)
+                self._making.add(task)
+                task.add_done_callback(self._making.discard)
 
-    async def _open(self) -> int:
-        self._server = await self._loop.create_server(
-            lambda: Connection(self), "127.0.0.1", 0, backlog=1024
-        )
-        return cast("int", self._server.sockets[0].getsockname()[1])
-
-    async def _close(self) -> int:
-        if self._server is None:
-            return 0
-        self._server.close()
-        while self.connections:
-            gone = list(self.connections)
-            for connection in gone:
+    async def _close(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        while self.connections or self._making:
+            for connection in tuple(self.connections):
                 connection.abort()
-            await asyncio.gather(*(connection.closed for connection in gone))
-        await self._server.wait_closed()
-        return 0
+            await asyncio.sleep(0)
 
 
 class Connection(asyncio.Protocol):
@@ -90,9 +94,9 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._lost = False
+        self._answer: SimAnswer | None = None
         self._writable = asyncio.Event()
         self._writable.set()
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -125,8 +129,6 @@ class Connection(asyncio.Protocol):
 
     def _gone(self) -> None:
         self._door.connections.discard(self)
-        if not self.closed.done():
-            self.closed.set_result(None)
 
     def _wait_for_request(self) -> None:
         loop = asyncio.get_running_loop()
@@ -153,8 +155,9 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # the user's own: `says` and the like
             self._refuse(500, repr(error).encode())
             return
+        self._answer = answer
         self._task = asyncio.get_running_loop().create_task(self._send(answer, close=close))
-        self._task.add_done_callback(lambda task: self._sent(task, answer))
+        self._task.add_done_callback(self._sent)
 
     def _refuse(self, status: int, body: bytes = b"") -> None:
         """Answers without the app, and closes."""
@@ -162,43 +165,40 @@ class Connection(asyncio.Protocol):
         self._transport.write(_head(status, framing, close=True) + body)
         self._transport.close()
 
-    def _sent(self, task: asyncio.Task[None], answer: SimAnswer) -> None:
+    def _sent(self, task: asyncio.Task[None]) -> None:
         """The exchange is over; a cancelled one was left by the client."""
         self._task = None
-        self._door.app.done(answer, early=task.cancelled())
+        self._over(early=task.cancelled())
         if self._lost:
             self._gone()
         elif not self._transport.is_closing():
             self._wait_for_request()
             self._next()
 
+    def _over(self, *, early: bool) -> None:
+        if self._answer is not None:
+            self._door.app.done(self._answer, early=early)
+            self._answer = None
+
     async def _send(self, answer: SimAnswer, *, close: bool) -> None:
-        await _pause(answer.delay)
-        if answer.status:
-            await self._send_body(answer, _head(answer.status, _framing(answer), close=close))
+        *packets, last = _packets(answer, close=close)
+        for packet in packets:
+            await self._write(packet)
+        await _pause(last.delay)
         if answer.end is End.HANG:
+            await self._write(Chunk(last.data))
             await _pause(inf)
+        if len(last.data) < _AT_ONCE and not self._transport.get_write_buffer_size():
+            # It will not have to wait for the reader, so it is over before who reads it can ask.
+            self._over(early=False)
+        await self._write(Chunk(last.data))
         if close or answer.end is End.CUT:
             self._transport.close()
 
-    async def _send_body(self, answer: SimAnswer, head: bytes) -> None:
-        waiting = head  # leaves with the first chunk, in one packet
-        for chunk in answer.chunks:
-            if chunk.delay:
-                await self._write(waiting)
-                await asyncio.sleep(chunk.delay)
-                waiting = b""
-            waiting += _frame(chunk.data) if answer.stream else chunk.data
-            if answer.stream:
-                await self._write(waiting)
-                waiting = b""
-        if answer.stream and answer.end is End.CLEAN:
-            waiting += b"0\r\n\r\n"
-        await self._write(waiting)
-
-    async def _write(self, data: bytes) -> None:
-        if data:
-            self._transport.write(data)
+    async def _write(self, packet: Chunk) -> None:
+        await _pause(packet.delay)
+        if packet.data:
+            self._transport.write(packet.data)
         await self._writable.wait()
 
 
@@ -275,6 +275,24 @@ def _chunked_body(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
 
 def _wants_close(request: SimRequest) -> bool:
     return request.headers.get("connection", "").lower() == "close"
+
+
+def _packets(answer: SimAnswer, *, close: bool) -> list[Chunk]:
+    """What leaves the socket and when: the head goes with the first chunk, if that comes at
+    once, the end of a stream with the last.
+    """
+    packets = [Chunk(_head(answer.status, _framing(answer), close=close), answer.delay)]
+    if not answer.status:
+        packets = [Chunk(b"", answer.delay)]
+    for chunk in answer.chunks:
+        data = _frame(chunk.data) if answer.stream else chunk.data
+        if len(packets) == 1 and not chunk.delay:
+            packets[0] = Chunk(packets[0].data + data, answer.delay)
+        else:
+            packets.append(Chunk(data, chunk.delay))
+    if answer.stream and answer.end is End.CLEAN:
+        packets[-1] = Chunk(packets[-1].data + b"0\r\n\r\n", packets[-1].delay)
+    return packets
 
 
 def _framing(answer: SimAnswer) -> tuple[tuple[str, str], ...]:
