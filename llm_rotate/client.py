@@ -7,14 +7,14 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from .config import LMRotateConfig
 from .core.events import Listener
 from .core.wire import ChatRequest
+from .engine.assembly import Narrowed
 from .engine.exchange import HttpExchange
 from .engine.lending import Loan, LoanExchange, SyncLoan
-from .engine.assembly import Narrowed
 from .engine.pool import Pool, Seams
 from .engine.portal import PORTAL
 from .engine.report import HealthReport
@@ -56,7 +56,7 @@ class LMRotate:
 
     # -- chat
 
-    async def chat(
+    async def chat(  # noqa: PLR0913 - a public face: each a thing a call may say
         self,
         model: str,
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
@@ -65,7 +65,7 @@ class LMRotate:
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a deadline for the whole call
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
         affinity: str | None = None,
@@ -106,7 +106,7 @@ class LMRotate:
         """:meth:`chat` for code without a loop; inside a running one it blocks that loop."""
         return _sync(lambda: self.chat(model, messages, **kwargs))
 
-    def chat_stream(
+    def chat_stream(  # noqa: PLR0913 - as chat
         self,
         model: str,
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
@@ -199,7 +199,7 @@ class LMRotate:
         stage = self._pool.lending_stage(provider, model, narrowed)
         plan = Plan(model or provider, (stage,), 0, wait)
         verdict, _ = await self._pool.rotation.run(plan, LoanExchange())
-        return cast(Grant, verdict.value)
+        return cast("Grant", verdict.value)
 
     # -- looking and steering
 
@@ -214,7 +214,8 @@ class LMRotate:
     async def usage_summary(self) -> dict[str, Any]:
         """Counts since the pool was made: total, by_provider, by_key, by_model; each with
         successes, failures, tokens, prompt_tokens, completion_tokens and cost (USD or None).
-        Successes and failures are attempts."""
+        Successes and failures are attempts.
+        """
         return self._pool.usage()
 
     def usage_summary_sync(self) -> dict[str, Any]:
@@ -223,24 +224,27 @@ class LMRotate:
 
     def listen(self, listener: Listener) -> AbstractContextManager[None]:
         """``with lm.listen(print): ...`` hears one Event per thing that happens, in the thread
-        where it happens. What the listener raises is logged, never passed on."""
+        where it happens. What the listener raises is logged, never passed on.
+        """
         return _listening(self._pool.judge.listeners, listener)
 
     def reload_config(self, config: LMRotateConfig) -> None:
         """Takes a new configuration for the next call. Keys that stay keep their health;
-        calls in flight end on the old one."""
+        calls in flight end on the old one.
+        """
         self._pool.reload(config)
 
     async def close(self) -> None:
         """Closes this loop's connections in order, other loops' at once. The pool can be used
-        again; it then opens new ones."""
+        again; it then opens new ones.
+        """
         await self._pool.aclose()
 
     def close_sync(self) -> None:
         """:meth:`close` for code without a loop."""
         _sync(self.close)
 
-    async def __aenter__(self) -> LMRotate:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -253,7 +257,7 @@ class LMRotate:
 
     # -- from arguments to a plan
 
-    def _plan(  # noqa: PLR0913 - the arguments of a call
+    def _plan(
         self,
         model: str,
         provider: str | None,
@@ -276,12 +280,10 @@ class LMRotate:
             affinity=affinity,
         )
 
-    def _exchange(
-        self, request: ChatRequest, timeouts: Mapping[str, float] | None
-    ) -> HttpExchange:
+    def _exchange(self, request: ChatRequest, timeouts: Mapping[str, float] | None) -> HttpExchange:
         pool = self._pool
         own = _timeouts(timeouts) if timeouts else _provider_timeouts
-        return HttpExchange(request, pool.transport(), pool.clock, own)
+        return HttpExchange(request, pool.transport(), pool.judge, own)
 
 
 ALL = Narrowed()

@@ -97,7 +97,7 @@ class ProviderError(LMRotateError):
     transport's exception where there was one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an answer can tell, all by name
         self,
         message: str,
         *,

@@ -11,7 +11,8 @@ from .engine.portal import PORTAL
 
 class Keys:
     """Takes keys out and brings them back, from the next call on. Each coroutine returns when
-    the store has it and has a ``_sync`` twin; an unknown key_id is a ConfigurationError."""
+    the store has it and has a ``_sync`` twin; an unknown key_id is a ConfigurationError.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -48,9 +49,7 @@ class Keys:
         """:meth:`enable` for code without a loop."""
         PORTAL.run(lambda: self.enable(key_id))
 
-    def rest_sync(
-        self, key_id: str, seconds: float, reason: str = "rested by an operator"
-    ) -> None:
+    def rest_sync(self, key_id: str, seconds: float, reason: str = "rested by an operator") -> None:
         """:meth:`rest` for code without a loop."""
         PORTAL.run(lambda: self.rest(key_id, seconds, reason))
 

@@ -39,12 +39,10 @@ def configure(
         )
     from .client import LMRotate  # noqa: PLC0415 - httpx and pydantic load with the first pool
 
-    _made = LMRotate(
-        _config(use_keys, registry, config, strategy, priorities, fallback_chains)
-    )
+    _made = LMRotate(_config(use_keys, registry, config, strategy, priorities, fallback_chains))
 
 
-def _config(  # noqa: PLR0913 - configure's own
+def _config(
     use_keys: Sequence[str] | None,
     registry: Mapping[str, Any] | None,
     config: LMRotateConfig | None,
@@ -73,7 +71,7 @@ def _config(  # noqa: PLR0913 - configure's own
 
 def reset_singleton() -> None:
     """Forgets ``lm``'s pool, so that ``configure()`` can be called again. For tests."""
-    global _made  # noqa: PLW0603 - the singleton
+    global _made
     made, _made = _made, None
     if made is not None:
         made.close_sync()

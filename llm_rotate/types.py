@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 
 class ChatMessage(TypedDict, total=False):
@@ -68,8 +68,7 @@ class Usage:
     raw: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One request that was sent (or one stage that could not be), and how it ended.
 
     ``outcome`` is a name of the fault table ("ok", "rate_limited", ...), or "skipped" for a

@@ -63,7 +63,8 @@ class Call:
 
     def excluded(self, visit: Visit) -> Container[int]:
         """Keys that must not be asked now: each is refused at most once per stage and pass,
-        and without a retry left none is asked twice in the call."""
+        and without a retry left none is asked twice in the call.
+        """
         return visit.refused if self.may_retry else visit.refused | visit.earlier
 
     def excluded_next(self, visit: Visit) -> Container[int]:
@@ -76,7 +77,8 @@ class Call:
 
     def count(self, visit: Visit, index: int) -> None:
         """A request is about to be sent: a retry if it follows a provider's fault in its
-        stage, or goes to a key that refused in an earlier pass."""
+        stage, or goes to a key that refused in an earlier pass.
+        """
         self.sent_in_pass = True
         if visit.was_faulted or index in visit.earlier:
             self.retries += 1
@@ -90,7 +92,8 @@ class Call:
 
     def faulted(self, visit: Visit, index: int) -> bool:
         """The provider failed. Whether the stage may be tried once more in this pass: one
-        that has a next is left at its second fault."""
+        that has a next is left at its second fault.
+        """
         self.ends_with_fault = True
         visit.faults += 1
         visit.faulted.add(index)
@@ -99,4 +102,6 @@ class Call:
 
     def backoff_limit(self) -> float:
         """Seconds that full jitter draws from: 0.5 x 2^n, at most 30."""
-        return float(min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self.retries, 6)))
+        return float(
+            min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self.retries, 6))
+        )

@@ -26,7 +26,8 @@ class EventKind(StrEnum):
 class Event:
     """``at``: seconds on the monotonic clock; ``seconds``: a length (of the attempt, the call,
     or the wait that begins); ``call``: a number that the events of one call share; ``subject``
-    and ``state`` belong to state_changed; ``attempts`` to call_ended."""
+    and ``state`` belong to state_changed; ``attempts`` to call_ended.
+    """
 
     at: float
     kind: EventKind

@@ -137,7 +137,7 @@ def after(
     return refused(state, Refusal(outcome, later_s), now, policy)
 
 
-def merge(current: KeyState, proposed: KeyState, now: float) -> KeyState | None:
+def merge(current: KeyState, proposed: KeyState) -> KeyState | None:
     """Two rests that were judged from the same state. None: ``proposed`` says nothing new.
 
     A second failure of the same kind is not counted, but a deadline later by more than a
@@ -184,5 +184,5 @@ class Change:
         if self.refusal is None or self.policy is None:
             return None
         if current.resting_at(now):
-            return merge(current, self.new, now)
+            return merge(current, self.new)
         return refused(current, self.refusal, now, self.policy)

@@ -46,9 +46,7 @@ class Outages:
         alike = [
             past
             for past in self._refused.values()
-            if past.at >= since
-            and past.signature == refused.signature
-            and past.key_id in everyone
+            if past.at >= since and past.signature == refused.signature and past.key_id in everyone
         ]
         if len(alike) < count:
             return []

@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     BAD_REQUEST = "bad_request"
     CONTENT_FILTERED = "content_filtered"
     UPSTREAM_FAILED = "upstream_failed"
-    SECRET_MISSING = "secret_missing"
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - the name of an outcome
     TOO_LARGE_FOR_KEY = "too_large_for_key"
     OVERLOADED = "overloaded"
     SERVER_ERROR = "server_error"

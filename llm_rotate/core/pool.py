@@ -16,7 +16,8 @@ RENEW_SECONDS = 20.0
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A key as one stage asks for it. ``subjects`` are the scopes it needs, by name; a
-    subject that begins with ``local:`` never leaves this process."""
+    subject that begins with ``local:`` never leaves this process.
+    """
 
     index: int
     key_id: str
@@ -39,7 +40,8 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why a candidate may not go, and until when (inf: until somebody acts). ``is_trial``:
-    another call is trying it, and may be done long before ``until``."""
+    another call is trying it, and may be done long before ``until``.
+    """
 
     index: int
     until: float
@@ -110,9 +112,8 @@ class Norm:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a key stands: a bigger ``tier`` goes first; within a tier a key's share of the
-    calls is proportional to 1 / ``stride``."""
+    calls is proportional to 1 / ``stride``.
+    """
 
     tier: int
     stride: float
-
-

@@ -73,8 +73,7 @@ class Turns:
         """The key took its turn."""
         spot = self._places[index]
         started = self._times[index]
-        if started > self._present[spot.tier]:
-            self._present[spot.tier] = started
+        self._present[spot.tier] = max(started, self._present[spot.tier])
         self._times[index] = started + spot.stride
         if self._until[index] == 0.0:
             self._enter(index)

@@ -20,7 +20,8 @@ from .transport.seam import Timeouts
 @dataclass(frozen=True, slots=True)
 class Narrowed:
     """How a call narrows the pool: to one key, to keys with these tags (names, or names with
-    their values), or to those of a region."""
+    their values), or to those of a region.
+    """
 
     key_id: str | None = None
     tags: tuple[str, ...] | tuple[tuple[str, str], ...] = ()
@@ -111,7 +112,13 @@ class Assembly:
     def identities(self) -> dict[str, Any]:
         """What makes a key another one, by key_id."""
         return {
-            key.key_id: (key.secret_ref, key.auth_method, key.auth_config, key.base_url, key.enabled)
+            key.key_id: (
+                key.secret_ref,
+                key.auth_method,
+                key.auth_config,
+                key.base_url,
+                key.enabled,
+            )
             for key in self._keys_by_id.values()
         }
 
@@ -125,4 +132,3 @@ class Assembly:
 
 def _strategy(chosen: Any) -> Strategy:
     return chosen if callable(chosen) else STRATEGIES[chosen]
-

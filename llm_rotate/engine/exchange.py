@@ -11,11 +11,10 @@ from ..core.outcome import Outcome
 from ..core.wire import ChatRequest, EventReader, Ready, Verdict
 from ..secrets import SecretError, resolve, scheme_of
 from ..types import ChatResponse, StreamChunk
-from .clock import Clock
+from .judge import Judge
 from .run import Grant
 from .stages import PoolKey, Stage
 from .transport.seam import Answer, Timeouts, Transport, TransportError
-
 
 # Secrets of these schemes are at hand; any other may block, and is read off the loop.
 AT_HAND = ("env", "literal")
@@ -53,6 +52,19 @@ def read_events(reader: EventReader, raw: bytes) -> list[StreamChunk | Verdict[C
     return reader.feed(raw) if raw else [reader.end()]
 
 
+def _as_sent(asked: ChatRequest, stage: Stage) -> ChatRequest:
+    """The request with the stage's own model, upstream and keywords."""
+    options = {**asked.options, **stage.options}
+    named = {
+        name: options.pop(name, getattr(asked, name)) for name in ("max_tokens", "temperature")
+    }
+    model = stage.model or asked.model
+    return replace(asked, model=model, upstream=stage.upstream, options=options, **named)
+
+
+USUAL = Timeouts()
+
+
 class HttpExchange:
     """A chat as attempts over HTTP. The body is encoded once per stage, for all its keys."""
 
@@ -60,16 +72,16 @@ class HttpExchange:
         self,
         request: ChatRequest,
         transport: Transport,
-        clock: Clock,
+        judge: Judge,
         timeouts: Callable[[Stage], Timeouts],
     ) -> None:
         self._asked = request
         self._transport = transport
-        self._clock = clock
+        self._judge = judge
         self._timeouts_of = timeouts
         self._request = request
         self._body = b""
-        self._timeouts = Timeouts()
+        self._timeouts = USUAL
         self._stage: Stage | None = None
 
     def prepare(self, stage: Stage) -> None:
@@ -77,20 +89,10 @@ class HttpExchange:
         if self._stage is stage:
             return
         asked = self._asked
-        options = {**asked.options, **stage.options} if stage.options else asked.options
-        self._request = ChatRequest(
-            stage.model or asked.model,
-            asked.messages,
-            asked.stream,
-            options.get("max_tokens", asked.max_tokens),
-            options.get("temperature", asked.temperature),
-            stage.upstream,
-            options,
-        )
-        if stage.options:
-            kept = {k: v for k, v in options.items() if k not in ("max_tokens", "temperature")}
-            self._request = replace(self._request, options=kept)
-        self._body = stage.provider.dialect.encode(self._request, stage.endpoint)
+        if stage.model != asked.model or stage.upstream or stage.options:
+            asked = _as_sent(asked, stage)
+        self._request = asked
+        self._body = stage.provider.dialect.encode(asked, stage.endpoint)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 
@@ -101,7 +103,7 @@ class HttpExchange:
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
         dialect = grant.stage.provider.dialect
-        request = dialect.build(self._request, self._body, ready, self._clock.wall())
+        request = dialect.build(self._request, self._body, ready, self._judge.wall())
         try:
             answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
             if self._request.stream and answer.status < 300:
@@ -113,19 +115,20 @@ class HttpExchange:
 
     async def _read(self, grant: Grant, answer: Answer) -> Verdict[Any]:
         if answer.status < 300:
-            grant.decide()
+            self._judge.decide(grant)
         try:
             body = await answer.read(self._timeouts.idle)
         except BaseException:
             answer.discard()
             raise
         return grant.stage.provider.dialect.parse(
-            self._request, answer.status, answer.headers, body, self._clock.wall()
+            self._request, answer.status, answer.headers, body, self._judge.wall()
         )
 
     async def _open(self, grant: Grant, answer: Answer) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
-        like any answer, and another key takes over."""
+        like any answer, and another key takes over.
+        """
         reader = grant.stage.provider.dialect.events(self._request)
         patience = self._timeouts.first_event
         try:
@@ -143,8 +146,8 @@ class HttpExchange:
         if isinstance(first, Verdict) and first.outcome is not Outcome.OK:
             answer.discard()
             return first
-        grant.first_s = self._clock.now() - grant.started
-        grant.decide()
+        grant.first_s = self._judge.now() - grant.started
+        self._judge.decide(grant)
         return Verdict(Outcome.OK, Opened(answer, reader, early), held=True)
 
     @property

@@ -12,7 +12,7 @@ from ..core.events import Event, EventKind, Listener
 from ..core.keystate import Change, Kind, Refusal, refused, succeeded
 from ..core.outage import Outages, Refused, provider_rest, taken_back
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome, Scope
-from ..core.pool import RENEW_SECONDS, News, StateStore
+from ..core.pool import RENEW_SECONDS, Lease, News, StateStore
 from ..core.redact import redact, redact_all
 from ..core.wire import Verdict
 from ..errors import LMRotateError
@@ -75,34 +75,36 @@ class Judge:
 
     def withdrawn(self, grant: Grant) -> None:
         """Nothing was sent: all is given back."""
-        self._end(grant, ())
+        self._end(grant, (), self._clock.now())
 
     def decide(self, grant: Grant) -> None:
         """The status line, or a stream's first event, is good: the trial is won."""
         if grant.lease.trials:
-            self.store.decide(grant.lease, self._changes(grant, _SUCCESS), self._clock.now())
+            now = self._clock.now()
+            changes = self._changes(grant, _SUCCESS, FAULTS[Outcome.OK], now)
+            self.store.decide(grant.lease, changes, now)
 
     def report(self, grant: Grant, verdict: Verdict[Any]) -> None:
         """The attempt ended. Acts once per lease."""
         if grant.lease.is_settled:
             return
-        fault = FAULTS[verdict.outcome]
+        fault, now = FAULTS[verdict.outcome], self._clock.now()
         if verdict.outcome is not Outcome.OK:
             self._hide_secrets(grant, verdict)
-        self._end(grant, self._changes(grant, verdict))
-        self._count(grant, verdict, fault)
+        self._end(grant, self._changes(grant, verdict, fault, now), now)
+        self._count(grant, verdict, fault, now)
         if self.listeners:
             self._emit(
                 EventKind.ATTEMPT_ENDED,
                 grant,
                 outcome=verdict.outcome,
-                seconds=self._clock.now() - grant.started,
+                seconds=now - grant.started,
                 usage=verdict.used,
                 detail=verdict.message,
             )
 
-    def _end(self, grant: Grant, changes: Sequence[Change]) -> None:
-        self.store.settle(grant.lease, changes, self._clock.now())
+    def _end(self, grant: Grant, changes: Sequence[Change], now: float) -> None:
+        self.store.settle(grant.lease, changes, now)
         self.live.pop(grant.lease.id, None)
 
     def _hide_secrets(self, grant: Grant, verdict: Verdict[Any]) -> None:
@@ -114,16 +116,11 @@ class Judge:
 
     # -- states
 
-    def _changes(self, grant: Grant, verdict: Verdict[Any]) -> Sequence[Change]:
-        fault = FAULTS[verdict.outcome]
-        lease, now = grant.lease, self._clock.now()
+    def _changes(
+        self, grant: Grant, verdict: Verdict[Any], fault: Fault, now: float
+    ) -> Sequence[Change]:
         if fault.effect is Effect.CLEAR:
-            pairs = zip(lease.candidate.subjects, lease.seen, strict=True)
-            return [
-                Change(subject, seen.version, better)
-                for subject, seen in pairs
-                if seen.version and (better := succeeded(seen, now)) is not seen
-            ]
+            return _cleared(grant.lease, now)
         if fault.effect is Effect.NONE:
             return ()
         change = self._refusal(grant, verdict, fault)
@@ -177,11 +174,13 @@ class Judge:
 
     # -- counts
 
-    def _count(self, grant: Grant, verdict: Verdict[Any], fault: Fault) -> None:
-        stage, now = grant.stage, self._clock.now()
-        seconds = now - grant.started
+    def _count(self, grant: Grant, verdict: Verdict[Any], fault: Fault, now: float) -> None:
+        stage, seconds = grant.stage, now - grant.started
         index = grant.lease.candidate.index
-        tally = self.ledger.tally(stage.provider.name, grant.key.key_id, stage.model)
+        tally = stage.tallies.get(index)
+        if tally is None:
+            tally = self.ledger.tally(stage.provider.name, grant.key.key_id, stage.model)
+            stage.tallies[index] = tally
         if fault.effect is Effect.CLEAR:
             with self._counting:
                 tally.answered(verdict.used)
@@ -311,6 +310,17 @@ class Judge:
 _OUTCOMES = frozenset(Outcome)
 
 
+def _cleared(lease: Lease, now: float) -> Sequence[Change]:
+    """What a success changes: nothing at all for a key in good health."""
+    if not any(seen.version for seen in lease.seen):
+        return ()
+    return [
+        Change(subject, seen.version, better)
+        for subject, seen in zip(lease.candidate.subjects, lease.seen, strict=True)
+        if (better := succeeded(seen, now)) is not seen
+    ]
+
+
 def _key_of(subject: str) -> str | None:
     name = subject.removeprefix("local:")
     return name.removeprefix("key:").split("|")[0] if name.startswith("key:") else None
@@ -340,5 +350,3 @@ def _attempt(grant: Grant, verdict: Verdict[Any], seconds: float) -> Attempt:
         seconds,
         stage.upstream,
     )
-
-

@@ -53,7 +53,8 @@ class Ledger:
     def summary(self, price: Price) -> dict[str, Any]:
         """``total``, ``by_provider``, ``by_key`` and ``by_model``; each with successes,
         failures, tokens (prompt + completion), prompt_tokens, completion_tokens and cost
-        (USD; None when no price is known)."""
+        (USD; None when no price is known).
+        """
         groups: dict[str, dict[str, list[dict[str, Any]]]] = {
             "by_provider": {},
             "by_key": {},

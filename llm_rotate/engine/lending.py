@@ -82,7 +82,8 @@ class AcquireContext(_Lent):
 
     async def report_error(self, exc: BaseException) -> None:
         """The key failed with ``exc``, judged by its status, headers and class names; an
-        error that no SDK raises blames nobody."""
+        error that no SDK raises blames nobody.
+        """
         self._fail(exc)
 
 

@@ -47,7 +47,8 @@ class Seams:
 
 class Pool:
     """Everything behind one LMRotate. Keys keep their health over a reload: it lies in the
-    store, under their names."""
+    store, under their names.
+    """
 
     def __init__(self, config: LMRotateConfig, seams: Seams, http_client: Any = None) -> None:
         self._seams = seams
@@ -78,9 +79,12 @@ class Pool:
 
     # -- stages
 
-    def stages(self, model: str | None, provider: str | None, narrowed: Narrowed) -> tuple[Stage, ...]:
+    def stages(
+        self, model: str | None, provider: str | None, narrowed: Narrowed
+    ) -> tuple[Stage, ...]:
         """The stages of a call, kept for the next one. Raises ConfigurationError when nobody
-        serves the model, or no key is left by narrowing."""
+        serves the model, or no key is left by narrowing.
+        """
         name = (model, provider, narrowed)
         with self._lock:
             found = self._stages.get(name)
@@ -182,7 +186,8 @@ class Pool:
 
     def reload(self, config: LMRotateConfig) -> None:
         """Takes a new configuration for the next call; calls in flight end on the old one.
-        A DISABLED key whose secret_ref, auth, base_url or enabled changed is active again."""
+        A DISABLED key whose secret_ref, auth, base_url or enabled changed is active again.
+        """
         before = self.assembly.identities()
         self._take(config)
         changed = [

@@ -29,7 +29,8 @@ class Portal:
 
     def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of ``make()`` run in the background loop, in a copy of the caller's
-        context. Ctrl-C cancels it and leaves once it has ended (at most 2 s)."""
+        context. Ctrl-C cancels it and leaves once it has ended (at most 2 s).
+        """
         if threading.current_thread() is self._thread:
             raise RuntimeError(
                 "a *_sync call was made on the loop that serves them (from a listener or a "
@@ -49,7 +50,7 @@ class Portal:
             return done.result()
         except BaseException:
             if not done.done():
-                loop.call_soon_threadsafe(lambda: task[0].cancel())
+                loop.call_soon_threadsafe(lambda: task[0].cancel())  # noqa: PLW0108 - not made yet
                 concurrent.futures.wait([done], CANCEL_SECONDS)
             raise
 

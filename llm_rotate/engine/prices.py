@@ -29,7 +29,8 @@ def _package() -> Any:
 
 class Prices:
     """USD per call. ``stated``: provider -> (per 1,000 input tokens, per 1,000 output tokens)
-    as the registry gives them."""
+    as the registry gives them.
+    """
 
     def __init__(self, stated: Mapping[str, tuple[float | None, float | None]]) -> None:
         self._stated = stated

@@ -16,7 +16,8 @@ Moment = Callable[[float], datetime]
 class ScopeHealth:
     """One scope's state. ``until``: when a rest ends (aware, UTC), None for no end or none;
     ``since``: when the state began, None if it never changed; ``status``: the HTTP status
-    behind it; ``failures``: failures in a row, as the health machine counts (a herd is one)."""
+    behind it; ``failures``: failures in a row, as the health machine counts (a herd is one).
+    """
 
     state: str
     since: datetime | None
@@ -30,7 +31,8 @@ class ScopeHealth:
 class KeyHealth(ScopeHealth):
     """A key's own state, its counts, and under ``scopes`` (by model, or ``upstream:NAME``)
     what of it is not active. ``failures`` counts the scopes' in; ``successes``: answers
-    given; ``in_flight``: requests now under way."""
+    given; ``in_flight``: requests now under way.
+    """
 
     successes: int = 0
     in_flight: int = 0

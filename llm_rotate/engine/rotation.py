@@ -98,7 +98,8 @@ class Rotation:
 
     async def _lease(self, run: Run, stage: Stage, visit: Visit) -> Grant | None:
         excluded = run.call.excluded(visit)
-        lease = await self._admit(run, stage, _Either(excluded, visit.faulted))
+        skip = _Either(excluded, visit.faulted) if visit.faulted else excluded
+        lease = await self._admit(run, stage, skip)
         if lease is None and visit.faulted:
             visit.faulted.clear()
             lease = await self._admit(run, stage, excluded)
@@ -120,21 +121,9 @@ class Rotation:
             size = WIDE_WINDOW
 
     def _grant(self, run: Run, stage: Stage, visit: Visit, lease: Lease) -> Grant:
-        store, clock = self._store, self._clock
-        now = clock.now()
-        deadline = run.plan.deadline
-        grant = Grant(
-            stage,
-            visit,
-            lease,
-            stage.keys[lease.candidate.index],
-            run,
-            len(run.call.attempts) + 1,
-            now,
-            lambda: store.is_fresh(lease, clock.now()),
-            lambda: self._judge.decide(grant),
-            deadline - now if deadline < math.inf else None,
-        )
+        key = stage.keys[lease.candidate.index]
+        clock = self._clock
+        grant = Grant(stage, visit, lease, key, run, self._store, clock, clock.now())
         self._judge.lent(grant)
         return grant
 

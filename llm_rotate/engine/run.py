@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..core.call import Call, Visit
-from ..core.pool import Lease
+from ..core.pool import Lease, StateStore
 from ..core.wire import Verdict
+from .clock import Clock
 from .stages import PoolKey, Stage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Plan:
     """What a call may do. ``deadline``: monotonic seconds, inf for none; ``max_wait_s``:
-    seconds that all its waits together may last. ``asked``: the model as the caller named it."""
+    seconds that all its waits together may last. ``asked``: the model as the caller named it.
+    """
 
     asked: str
     stages: Sequence[Stage]
@@ -29,19 +31,32 @@ class Plan:
 
 @dataclass(slots=True, eq=False)
 class Grant:
-    """Leave to make one attempt. ``go``: asked in the step that writes."""
+    """Leave to make one attempt. ``first_s``: seconds to a stream's first chunk."""
 
     stage: Stage
     visit: Visit
     lease: Lease
     key: PoolKey
     run: Run
-    number: int
+    store: StateStore
+    clock: Clock
     started: float
-    go: Callable[[], bool]
-    decide: Callable[[], None]
-    limit_s: float | None = None
     first_s: float | None = None
+
+    @property
+    def number(self) -> int:
+        """Which attempt of its call it is, from 1."""
+        return len(self.run.call.attempts) + 1
+
+    @property
+    def limit_s(self) -> float | None:
+        """Seconds to the deadline; None without one."""
+        deadline = self.run.plan.deadline
+        return None if deadline == math.inf else deadline - self.started
+
+    def go(self) -> bool:
+        """Asked in the very step that writes: may the key still go?"""
+        return self.store.is_fresh(self.lease, self.clock.now())
 
 
 @dataclass(slots=True, eq=False)

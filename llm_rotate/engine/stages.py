@@ -19,6 +19,7 @@ from ..core.wire import Dialect, Endpoint, Ready
 from ..errors import CapabilityError
 from ..providers import DIALECTS
 from ..strategies import Strategy
+from .ledger import Tally
 from .transport.seam import Timeouts
 
 
@@ -34,6 +35,7 @@ class ProviderFacts:
     prices: tuple[float | None, float | None] = (None, None)
     last_success_at: float = float("-inf")
     outages: dict[str, Outages] = field(default_factory=dict)
+    spoken: Dialect | None = None
 
     @property
     def subject(self) -> str:
@@ -42,7 +44,7 @@ class ProviderFacts:
     @property
     def dialect(self) -> Dialect:
         """Raises CapabilityError if this version does not speak it."""
-        found = DIALECTS.get(self.dialect_name)
+        found = self.spoken = self.spoken or DIALECTS.get(self.dialect_name)
         if found is None:
             raise CapabilityError(
                 f"{self.name} speaks '{self.dialect_name}', which this version does not; "
@@ -99,7 +101,7 @@ class Stage:
     The lock guards the turns; it is never held across an await or a call to the store.
     """
 
-    def __init__(  # noqa: PLR0913 - built in one place, each a fact of the stage
+    def __init__(
         self,
         *,
         provider: ProviderFacts,
@@ -120,6 +122,7 @@ class Stage:
         self.lock = threading.Lock()
         self.epoch = 0
         self.trying: set[int] = set()
+        self.tallies: dict[int, Tally] = {}
         self.candidates = [candidate(i, key, model, upstream) for i, key in enumerate(keys)]
         self.turns = Turns(len(keys), lambda i, *past: strategy(keys[i].spec, *past))
         self._homes: list[tuple[list[int], Homes]] | None = None
@@ -137,7 +140,8 @@ class Stage:
                 picks = self.turns.window(now, n, skip)
             else:
                 picks = self._at_home(now, n, skip, affinity)
-        return [self.candidates[i] for i in picks]
+        candidates = self.candidates
+        return [candidates[i] for i in picks]
 
     def _at_home(self, now: float, n: int, skip: Container[int], affinity: str) -> list[int]:
         self.turns.wake_due(now)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from ..core.outcome import Outcome
 from ..core.wire import Verdict
@@ -56,7 +56,7 @@ class ChatStream:
     def __aiter__(self) -> ChatStream:
         return self
 
-    async def __aenter__(self) -> ChatStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -97,7 +97,7 @@ class ChatStream:
             self._is_over = True
             raise
         self._grant = self._run.last_grant
-        opened = cast(Opened, verdict.value)
+        opened = cast("Opened", verdict.value)
         self._opened = opened
         self._queue.extend(opened.early)
 
@@ -146,9 +146,7 @@ class ChatStream:
         self._close(verdict)
         run.last = verdict
         error = (
-            endings.deadline_error(run, verdict.error)
-            if is_late
-            else endings.provider_error(run)
+            endings.deadline_error(run, verdict.error) if is_late else endings.provider_error(run)
         )
         if isinstance(error, StreamInterruptedError):
             error.text = text
@@ -186,7 +184,8 @@ class ChatStream:
 
 class _Drop:
     """Gives back what a dropped stream held, in its own loop: a collection may come at any
-    point of any thread, also inside the store's lock."""
+    point of any thread, also inside the store's lock.
+    """
 
     def __init__(self, opened: Opened, grant: Grant | None, judge: Judge) -> None:
         self._opened, self._grant, self._judge = opened, grant, judge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Self
 
 from ..types import ChatResponse, StreamChunk
 from .portal import PORTAL
@@ -37,7 +38,7 @@ class SyncChatStream:
         """Closes the connection now."""
         PORTAL.run(self._stream.aclose)
 
-    def __enter__(self) -> SyncChatStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

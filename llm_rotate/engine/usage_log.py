@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from ..core.events import Event
@@ -30,7 +29,8 @@ class UsageLog:
     def write(self, event: Event, auth_method: str, wall: float) -> None:
         """Logs one call. Fields: event, provider, model, key_id, auth_method, status (success
         or error), error_type, outcome, the token counts, latency_ms, is_stream,
-        estimated_cost_usd, attempt (how many were made), attempts, timestamp (ISO, UTC)."""
+        estimated_cost_usd, attempt (how many were made), attempts, timestamp (ISO, UTC).
+        """
         if not self.is_wanted():
             return
         usage = event.usage or Usage()
@@ -52,7 +52,7 @@ class UsageLog:
             "is_stream": event.is_stream,
             "estimated_cost_usd": self._price(event.provider, event.model, usage),
             "attempt": event.attempt,
-            "attempts": [asdict(attempt) for attempt in event.attempts],
+            "attempts": [attempt._asdict() for attempt in event.attempts],
             "timestamp": datetime.fromtimestamp(wall, UTC).isoformat(),
         }
         _logger.info("%s", json.dumps(record))

@@ -84,7 +84,8 @@ class MemoryStore:
 
     def settle(self, lease: Lease, changes: Sequence[Change], now: float) -> None:
         """Ends the lease. What was decided before is not decided again, but a failure that
-        only the body showed still counts."""
+        only the body showed still counts.
+        """
         if lease.is_settled:
             return
         lease.is_settled = True

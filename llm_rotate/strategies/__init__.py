@@ -18,7 +18,8 @@ from .weighted import weighted
 
 class Strategy(Protocol):
     """``key``: what the registry says of it; ``record``: its recent seconds to an answer and
-    share of provider faults; ``norm``: the mean of its stage. Must be pure and quick."""
+    share of provider faults; ``norm``: the mean of its stage. Must be pure and quick.
+    """
 
     def __call__(self, key: KeySpec, record: Record, norm: Norm) -> Place: ...
 

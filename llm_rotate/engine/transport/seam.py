@@ -14,7 +14,8 @@ from ...core.wire import Headers, HttpRequest
 class Timeouts:
     """Seconds. ``first_byte``: from the written request to the answer's headers;
     ``first_event``: the same for a stream, to its first event; ``idle``: between two reads
-    of a body."""
+    of a body.
+    """
 
     connect: float = 10.0
     first_byte: float = 600.0
@@ -33,13 +34,14 @@ class TransportError(Exception):
         self.outcome = outcome
 
 
-class Withdrawn(Exception):
+class Withdrawn(Exception):  # noqa: N818 - no error: the pool changed its mind
     """``go`` said no in the step that would have written: nothing was sent."""
 
 
 class Answer(Protocol):
     """An answer whose headers have come. The connection goes back to the pool by itself
-    after the last byte; ``discard`` (sync, idempotent, at any time) closes it for good."""
+    after the last byte; ``discard`` (sync, idempotent, at any time) closes it for good.
+    """
 
     status: int
     headers: Headers
