@@ -64,14 +64,14 @@ class Server:
     open: int = 0
     most: int = 0
     requests: list[Received] = field(default_factory=list)
-    peers: set[Peer] = field(default_factory=set)
+    peers: list[Peer] = field(default_factory=list)
 
     async def serve(self, reader, writer):
         peer = Peer(reader, writer, self)
         self.accepted += 1
         self.open += 1
         self.most = max(self.most, self.open)
-        self.peers.add(id(peer))
+        self.peers.append(peer)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 await self.script(peer)

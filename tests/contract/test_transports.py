@@ -474,7 +474,7 @@ def test_R10_a_cancelled_call_closes_its_connection(opened, data):
     async def check():
         async with serving(silent_after(data)) as server, opened() as transport:
             task = asyncio.ensure_future(call(transport, server.url))
-            while not server.requests:
+            while not server.requests:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.02)
             task.cancel()

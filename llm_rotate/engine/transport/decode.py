@@ -4,42 +4,50 @@ from __future__ import annotations
 
 import zlib
 
-# zlib's window bits: gzip or zlib framing by what it finds; none at all.
+# zlib's window bits: gzip or zlib framing, by what it finds; no framing.
 FRAMED, RAW = 47, -15
 
 
 class Inflate:
-    """gzip and deflate, piece by piece. Raises zlib.error on anything else."""
+    """gzip and deflate, piece by piece. Raises zlib.error for what is neither or not whole.
 
-    __slots__ = ("_begun", "_inner")
+    ``bare``: the framing may be missing, as some servers understand "deflate".
+    """
 
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(FRAMED)
-        self._begun = False
+    __slots__ = ("_bare", "_head", "_inner")
+
+    def __init__(self, *, bare: bool = False) -> None:
+        self._bare = bare
+        self._head = b""
+        self._inner: zlib._Decompress | None = None
 
     def feed(self, data: bytes) -> bytes:
-        try:
-            out = self._inner.decompress(data)
-        except zlib.error:
-            if self._begun:
-                raise
-            self._inner = zlib.decompressobj(RAW)  # "deflate" as some servers spell it
-            out = self._inner.decompress(data)
-        self._begun = True
+        if self._inner is None:
+            self._head += data
+            if len(self._head) < 2:  # bytes that tell the framing
+                return b""
+            data, self._inner = self._head, self._open(self._head)
+        out = self._inner.decompress(data)
         while rest := self._inner.unused_data:  # gzip members may follow each other
             self._inner = zlib.decompressobj(FRAMED)
             out += self._inner.decompress(rest)
         return out
 
     def end(self) -> None:
-        if self._begun and not self._inner.eof:
+        """No body at all is fine: some servers name an encoding for that, too."""
+        if self._head and (self._inner is None or not self._inner.eof):
             raise zlib.error("the compressed body ends too early")
+
+    def _open(self, head: bytes) -> zlib._Decompress:
+        framed = head[0] & 15 == 8 and int.from_bytes(head[:2]) % 31 == 0  # RFC 1950, 2.2
+        return zlib.decompressobj(RAW if self._bare and not framed else FRAMED)
 
 
 def decoder_for(encoding: str | None) -> Inflate | None:
     """None if the body is as it is. Raises zlib.error for an encoding nobody asked for."""
-    if encoding is None or encoding.lower() in ("", "identity"):
+    name = (encoding or "identity").lower()
+    if name == "identity":
         return None
-    if encoding.lower() in ("gzip", "x-gzip", "deflate"):
-        return Inflate()
+    if name in {"gzip", "x-gzip", "deflate"}:
+        return Inflate(bare=name == "deflate")
     raise zlib.error(f"content-encoding {encoding!r} was not asked for")
