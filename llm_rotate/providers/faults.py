@@ -15,17 +15,33 @@ from ..core.retry_after import in_details, later_s
 from ..core.wire import Headers, Verdict
 from .told import Told, from_body, from_value
 
-# Sources of rows, each a page of the provider's own documentation unless it says otherwise.
+# Where rows are from: the provider's own pages, or public reports that quote the answer.
 _OPENAI = "https://platform.openai.com/docs/guides/error-codes"
+_OPENAI_INACTIVE = "https://github.com/BerriAI/litellm/issues/2743"
+_OPENAI_HARD_LIMIT = "https://github.com/Decryptu/DecryptGPT/issues/1"
+_OPENAI_DEACTIVATED = "https://github.com/nat/openplayground/issues/143"
+_OPENAI_TOO_LARGE = "https://github.com/TheR1D/shell_gpt/issues/653"
+_OPENAI_UNKNOWN_URL = "https://github.com/InternLM/MindSearch/issues/150"
+_OPENAI_INVALID_URL = "https://github.com/harry0703/MoneyPrinterTurbo/issues/57"
+_OPENAI_POLICY = "https://github.com/alan-turing-institute/t0-1/issues/69"
+_OPENAI_SAFETY = "https://github.com/microsoft/PyRIT/pull/1463"
 _AZURE = "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter"
 _AZURE_REST = "https://learn.microsoft.com/azure/ai-foundry/openai/reference"
 _OPENROUTER = "https://openrouter.ai/docs/api-reference/errors"
+_OPENROUTER_PIN = "https://github.com/farion1231/cc-switch/issues/995"
 _GROQ = "https://console.groq.com/docs/errors"
-_MOONSHOT = "https://platform.moonshot.ai/docs/api/chat#error-description"
+_GROQ_GONE = "https://github.com/atiilla/sqlmap-ai/issues/3"
+_DEEPSEEK = "https://github.com/deepseek-ai/DeepSeek-R1/issues/82"
+_MOONSHOT = "https://platform.kimi.ai/docs/api/errors"
+_MOONSHOT_QUOTA = "https://github.com/MoonshotAI/Kimi-K2/issues/5"
+_MOONSHOT_BUSY = "https://github.com/MoonshotAI/MoonshotAI-Cookbook/issues/16"
 _GEMINI = "https://ai.google.dev/gemini-api/docs/troubleshooting"
+_XAI = "https://github.com/continuedev/continue/issues/10778"
 _ANTHROPIC = "https://platform.claude.com/docs/en/api/errors"
 _ANTHROPIC_SDK = "error details of the anthropic package, version 2"
-_SEEN = "an answer as it was received"
+_ANTHROPIC_CREDIT = "https://github.com/anthropics/claude-quickstarts/issues/229"
+_ANTHROPIC_DISABLED = "https://github.com/anthropics/claude-code/issues/19028"
+_ANTHROPIC_FILTER = "https://github.com/anthropics/claude-code/issues/6195"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,56 +107,57 @@ _MODERATED = frozenset({"reasons"})
 OPENAI = Tongue(
     rows=(
         Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, code="insufficient_quota"),
-        Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, code="billing_not_active"),
-        Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, code="billing_hard_limit_reached"),
-        Row(Outcome.QUOTA_EXHAUSTED, _MOONSHOT, code="exceeded_current_quota_error"),
+        Row(Outcome.QUOTA_EXHAUSTED, _OPENAI_INACTIVE, code="billing_not_active"),
+        Row(Outcome.QUOTA_EXHAUSTED, _OPENAI_HARD_LIMIT, code="billing_hard_limit_reached"),
+        Row(Outcome.QUOTA_EXHAUSTED, _MOONSHOT_QUOTA, code="exceeded_current_quota_error"),
         Row(Outcome.AUTH_FAILED, _OPENAI, code="invalid_api_key", key_sign=True),
-        Row(Outcome.AUTH_FAILED, _OPENAI, code="account_deactivated", key_sign=True),
-        Row(Outcome.AUTH_FAILED, _OPENAI, code="access_terminated", key_sign=True),
-        Row(Outcome.AUTH_FAILED, _OPENAI, code="authentication_error", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _OPENAI_DEACTIVATED, code="account_deactivated", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _MOONSHOT, code="incorrect_api_key_error", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _DEEPSEEK, code="authentication_error", key_sign=True),
         Row(Outcome.AUTH_FAILED, _MOONSHOT, code="invalid_authentication_error", key_sign=True),
         Row(Outcome.AUTH_FAILED, _GEMINI, code="api_key_invalid", key_sign=True),
         Row(Outcome.AUTH_FAILED, _GEMINI, code="api_key_expired", key_sign=True),
         Row(Outcome.TOO_LARGE_FOR_KEY, _GROQ, 413, "rate_limit_exceeded"),
         Row(
             Outcome.TOO_LARGE_FOR_KEY,
-            _SEEN,
+            _OPENAI_TOO_LARGE,
             429,
             "rate_limit_exceeded",
             text="request too large for",
         ),
         Row(Outcome.RATE_LIMITED, _OPENAI, 429, "rate_limit_exceeded"),
         Row(Outcome.MODEL_NOT_FOUND, _OPENAI, code="model_not_found"),
-        Row(Outcome.MODEL_NOT_FOUND, _GROQ, code="model_decommissioned"),
+        Row(Outcome.MODEL_NOT_FOUND, _GROQ_GONE, code="model_decommissioned"),
         Row(Outcome.MODEL_NOT_FOUND, _AZURE_REST, code="deploymentnotfound"),
-        Row(Outcome.BAD_REQUEST, _GROQ, 404, "unknown_url"),
+        Row(Outcome.BAD_REQUEST, _OPENAI_UNKNOWN_URL, 404, "unknown_url"),
         Row(Outcome.BAD_REQUEST, _OPENAI, code="context_length_exceeded"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI, code="content_policy_violation"),
-        Row(Outcome.CONTENT_FILTERED, _OPENAI, code="moderation_blocked"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_SAFETY, code="moderation_blocked"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_POLICY, 400, "invalid_prompt", text="usage polic"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_SAFETY, 400, "invalid_prompt", text="safety reasons"),
         Row(Outcome.CONTENT_FILTERED, _AZURE, code="content_filter"),
         Row(Outcome.CONTENT_FILTERED, _AZURE, code="responsibleaipolicyviolation"),
-        Row(Outcome.OVERLOADED, _OPENAI, code="server_overloaded"),
-        Row(Outcome.OVERLOADED, _SEEN, code="overloaded_error"),
-        Row(Outcome.OVERLOADED, _MOONSHOT, code="engine_overloaded_error"),
+        Row(Outcome.OVERLOADED, _MOONSHOT_BUSY, code="engine_overloaded_error"),
         Row(Outcome.CONTENT_FILTERED, _OPENROUTER, 403, marks=_MODERATED),
         Row(Outcome.UPSTREAM_FAILED, _OPENROUTER, 429, marks=_PINNED_NAMED),
         Row(Outcome.UPSTREAM_FAILED, _OPENROUTER, 502, marks=_PINNED),
         Row(Outcome.UPSTREAM_FAILED, _OPENROUTER, 503, marks=_PINNED),
         Row(
             Outcome.UPSTREAM_FAILED,
-            _OPENROUTER,
+            _OPENROUTER_PIN,
             404,
             marks=_PINNED,
             text="no allowed providers",
         ),
         Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, 429, text="exceeded your current quota"),
-        Row(Outcome.AUTH_FAILED, _SEEN, 400, text="incorrect api key provided", key_sign=True),
-        Row(Outcome.BAD_REQUEST, _SEEN, 404, text="invalid url"),
+        Row(Outcome.AUTH_FAILED, _XAI, 400, text="incorrect api key provided", key_sign=True),
+        Row(Outcome.BAD_REQUEST, _OPENAI_INVALID_URL, 404, text="invalid url"),
     ),
     statuses={
         "invalid_request_error": 400,
         "context_length_exceeded": 400,
         "content_filter": 400,
+        "invalid_prompt": 400,
         "authentication_error": 401,
         "invalid_api_key": 401,
         "insufficient_quota": 429,
@@ -178,9 +195,15 @@ ANTHROPIC = Tongue(
         Row(Outcome.SERVER_ERROR, _ANTHROPIC, code="api_error"),
         Row(Outcome.TIMED_OUT, _ANTHROPIC, code="timeout_error"),
         Row(Outcome.OVERLOADED, _ANTHROPIC, code="overloaded_error"),
-        Row(Outcome.QUOTA_EXHAUSTED, _SEEN, 400, text="credit balance is too low"),
-        Row(Outcome.AUTH_FAILED, _SEEN, 400, text="organization has been disabled", key_sign=True),
-        Row(Outcome.CONTENT_FILTERED, _SEEN, 400, text="content filtering policy"),
+        Row(Outcome.QUOTA_EXHAUSTED, _ANTHROPIC_CREDIT, 400, text="credit balance is too low"),
+        Row(
+            Outcome.AUTH_FAILED,
+            _ANTHROPIC_DISABLED,
+            400,
+            text="organization has been disabled",
+            key_sign=True,
+        ),
+        Row(Outcome.CONTENT_FILTERED, _ANTHROPIC_FILTER, 400, text="content filtering policy"),
     ),
     statuses={
         "invalid_request_error": 400,

@@ -126,7 +126,8 @@ class OpenAITally:
         if calls:
             message["tool_calls"] = calls
         choice = {"index": 0, "finish_reason": None} | self._choice | {"message": message}
-        return self._body | {"choices": [choice]}
+        usage = choice.pop("usage", None)  # Moonshot says it here
+        return {"usage": usage} | self._body | {"choices": [choice]}
 
 
 def _grown(before: Any, value: Any) -> Any:

@@ -373,6 +373,14 @@ def test_S04_tool_calls_in_pieces_come_whole_and_leak_no_text() -> None:
     assert verdict.value.content == ""
 
 
+def test_usage_that_stands_in_the_choice_is_found() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    last = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": usage}
+    raw = b"data: " + json.dumps({"id": "c1", "choices": [last]}).encode() + b"\n\n"
+    verdict = judged(chunk({"content": "x"}), raw, DONE)
+    assert verdict.used == Usage(3, 2, 5)
+
+
 def test_only_the_first_of_several_choices_counts() -> None:
     both = [{"index": 1, "delta": {"content": "B"}}, {"index": 0, "delta": {"content": "A"}}]
     other = [{"index": 1, "delta": {"content": "B"}, "finish_reason": "stop"}]
