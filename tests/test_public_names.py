@@ -27,11 +27,22 @@ from llm_rotate.engine.sync_stream import SyncChatStream
 from llm_rotate.keys import Keys
 from llm_rotate.testing import Simulator
 
-ASKED = (
-    "configure lm LMRotate LMRotateConfig configure_from_dict configure_from_file AcquireContext "
-    "HealthReport ContentPart GenerateContentRequest ConfigurationError LMRotateError "
-    "NoAvailableKeyError __version__"
-).split()
+ASKED = [
+    "configure",
+    "lm",
+    "LMRotate",
+    "LMRotateConfig",
+    "configure_from_dict",
+    "configure_from_file",
+    "AcquireContext",
+    "HealthReport",
+    "ContentPart",
+    "GenerateContentRequest",
+    "ConfigurationError",
+    "LMRotateError",
+    "NoAvailableKeyError",
+    "__version__",
+]
 EMPTY = inspect.Parameter.empty
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 PLAIN = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -171,8 +182,10 @@ STORE = {
         (llm_rotate.Usage, "prompt_tokens completion_tokens total_tokens"),
         (
             llm_rotate.GenerateContentRequest,
-            "model contents system_instruction response_mime_type max_output_tokens temperature "
-            "top_p seed thinking_budget disable_automatic_function_calling",
+            (
+                "model contents system_instruction response_mime_type max_output_tokens temperature"
+                " top_p seed thinking_budget disable_automatic_function_calling"
+            ),
         ),
     ],
 )
@@ -240,7 +253,11 @@ HEAVY = ("httpx", "httpx2", "pydantic", "rich", "typer", "yaml", "openai", "anth
 
 def python(code: str, *flags: str) -> str:
     done = subprocess.run(
-        [sys.executable, *flags, "-c", code], capture_output=True, text=True, timeout=60
+        [sys.executable, *flags, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
