@@ -25,6 +25,7 @@ from .wire import Call, Wire
 
 if TYPE_CHECKING:
     from ..client import LMRotate
+    from .clock import FakeTime
     from .memory import MemoryTransport
     from .pool import Chains
     from .server import Loopback
@@ -161,25 +162,31 @@ class Simulator:
         strategy: str = "health_aware",
         priorities: Mapping[str, int] | None = None,
         fallback_chains: Chains | None = None,
+        clock: FakeTime | None = None,
         **defaults: Any,
     ) -> LMRotate:
         """A pool of simulated keys, closed when the simulator is no longer served.
 
         ``keys``: key ids, all of ``provider``, or a mapping key id -> provider. Every key
-        serves any model. ``defaults``: fields of a configuration's ``defaults``, such as
-        ``max_retries`` or ``max_wait_seconds``. RuntimeError if it is not being served.
+        serves any model. ``clock``: the pool lives in this fake time and needs no server; use
+        its coroutines on a loop of the same time (``run_fake``). ``defaults``: fields of a
+        configuration's ``defaults``, such as ``max_retries`` or ``max_wait_seconds``.
+        RuntimeError if it is not being served and has no clock.
         """
         from ..client import LMRotate  # noqa: PLC0415  who only serves needs no engine
-        from .pool import pool_config, providers_of  # noqa: PLC0415  nor a configuration
+        from .memory import memory_url  # noqa: PLC0415
+        from .pool import fake_seams, pool_config, providers_of  # noqa: PLC0415
 
         config = pool_config(
             providers_of(keys, provider),
-            self.url,
+            memory_url if clock else self.url,
             self.secret,
             priorities or {},
             fallback_chains=fallback_chains or {},
             defaults={"selection_strategy": strategy, **defaults},
         )
+        if clock is not None:
+            return LMRotate(config, seams=fake_seams(clock, self.memory_transport))
         pool = LMRotate(config)
         self._pools.append(pool)
         return pool

@@ -19,6 +19,11 @@ from .routes import base_path
 _HOST = "http://simulator.invalid"  # never looked up: nothing leaves the process
 
 
+def memory_url(provider: str) -> str:
+    """The base URL of ``provider`` behind a memory transport, as a registry expects it."""
+    return _HOST + base_path(provider)
+
+
 class MemoryTransport:
     """A transport whose other end is a simulator; times are those of the running loop.
 
@@ -37,10 +42,6 @@ class MemoryTransport:
     @property
     def open(self) -> int:
         return len(self._open)
-
-    def url(self, provider: str) -> str:
-        """The base URL for ``provider`` as a registry expects it."""
-        return _HOST + base_path(provider)
 
     async def send(
         self,

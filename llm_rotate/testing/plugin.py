@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def llm_simulator() -> Iterator[Simulator]:
-    """A simulator of LLM services, served over HTTP on the loopback interface."""
+    """A simulator of LLM services, served over HTTP on the loopback interface.
+
+    ``llm_simulator.pool(keys=[...])`` gives a pool of simulated keys, closed with the test.
+    """
     from . import Simulator  # noqa: PLC0415  what is not used is not imported
 
     with Simulator().serve() as sim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from .routes import dialect_of
 
 if TYPE_CHECKING:
     from ..config import LMRotateConfig
+    from ..engine.pool import Seams
+    from .clock import FakeTime
+    from .memory import MemoryTransport
 
 Chains = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -55,3 +59,10 @@ def _provider(name: str, url: Callable[[str], str]) -> dict[str, str]:
 def providers_of(keys: Sequence[str] | Mapping[str, str], provider: str) -> Mapping[str, str]:
     """Key id -> provider, from such a mapping or from ids that are all of ``provider``."""
     return keys if isinstance(keys, Mapping) else dict.fromkeys(keys, provider)
+
+
+def fake_seams(clock: FakeTime, open_transport: Callable[[], MemoryTransport]) -> Seams:
+    """What an engine needs to live in fake time, its dice the same in every run."""
+    from ..engine.pool import Seams  # noqa: PLC0415  who only serves needs no engine
+
+    return Seams(clock=clock, rng=random.Random(0), open_transport=open_transport)

@@ -11,6 +11,7 @@ from llm_rotate.core.outcome import Outcome
 from llm_rotate.core.wire import HttpRequest
 from llm_rotate.engine.transport.seam import Answer, Timeouts, Transport, TransportError, Withdrawn
 from llm_rotate.testing import FakeTime, Simulator, run_fake
+from llm_rotate.testing.memory import memory_url
 
 TIMES = Timeouts(connect=10, first_byte=600, first_event=120, idle=60)
 
@@ -27,7 +28,7 @@ class Bench:
         body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
         return HttpRequest(
             "POST",
-            self.transport.url("openai") + "/chat/completions",
+            memory_url("openai") + "/chat/completions",
             ((b"Authorization", f"Bearer {self.sim.secret('k1')}".encode()),),
             json.dumps(body).encode(),
             stream,
