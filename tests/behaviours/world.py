@@ -12,7 +12,9 @@ from llm_rotate.engine.pool import Seams
 from llm_rotate.testing import FakeTime, Simulator, run_fake
 from llm_rotate.testing.memory import MemoryTransport
 from llm_rotate.testing.pool import pool_config, providers_of
+from llm_rotate.testing.routes import base_path
 
+HOST = "http://simulator.invalid"  # never looked up
 HELLO = [{"role": "user", "content": "hello"}]
 MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5", "openrouter": "vendor/model"}
 
@@ -41,7 +43,7 @@ class World:
         self.config = edit(
             pool_config(
                 providers_of(keys, provider),
-                self.transport.url,
+                lambda name: HOST + base_path(name),
                 self.sim.secret,
                 priorities or {},
                 fallback_chains=fallback_chains or {},
