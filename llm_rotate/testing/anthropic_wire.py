@@ -9,7 +9,7 @@ from typing import Any
 
 from . import words
 from .script import Refusal, Room
-from .wire import Call, Event, HeaderList, seconds, sse
+from .wire import Call, Event, HeaderList, sse, worded
 from .words import Asked, Reply, Tool
 
 # kind -> status, type, message
@@ -112,12 +112,7 @@ class AnthropicWire:
 
     def error(self, call: Call, refusal: Refusal) -> tuple[int, dict[str, Any]]:
         status, kind, message = _row(refusal)
-        text = message.format(
-            model=call.model,
-            retry_after=seconds(refusal.retry_after or 0),
-            detail=refusal.detail,
-            secret=call.secret,
-        )
+        text = worded(message, call, refusal)
         return status, {
             "type": "error",
             "error": {"type": kind, "message": text},

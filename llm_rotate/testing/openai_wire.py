@@ -8,7 +8,7 @@ from typing import Any
 
 from . import words
 from .script import Refusal, Room
-from .wire import Call, Event, HeaderList, seconds, sse
+from .wire import Call, Event, HeaderList, seconds, sse, worded
 from .words import Asked, Reply, Tool
 
 # kind -> status, type, code, message
@@ -126,12 +126,7 @@ class OpenAIWire:
 
     def error(self, call: Call, refusal: Refusal) -> tuple[int, dict[str, Any]]:
         status, kind, code, message = _row(refusal)
-        text = message.format(
-            model=call.model,
-            retry_after=seconds(refusal.retry_after or 0),
-            detail=refusal.detail,
-            secret=call.secret,
-        )
+        text = worded(message, call, refusal)
         if call.provider == "openrouter":
             return _openrouter_error(_OPENROUTER_STATUS.get(refusal.kind, status), text, refusal)
         return status, {"error": {"message": text, "type": kind, "param": None, "code": code}}

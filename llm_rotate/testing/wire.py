@@ -68,6 +68,16 @@ def sse(data: Mapping[str, Any], event: str | None = None) -> bytes:
     return f"{name}data: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
+def worded(message: str, call: Call, refusal: Refusal) -> str:
+    """An error table's message about this call."""
+    return message.format(
+        model=call.model,
+        retry_after=seconds(refusal.retry_after or 0),
+        detail=refusal.detail,
+        secret=call.secret,
+    )
+
+
 def seconds(value: float) -> str:
     """Seconds for a header, rounded up to a millisecond: who waits so long has waited enough."""
     rounded = math.ceil(round(value * 1000, 6)) / 1000
