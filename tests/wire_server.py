@@ -135,7 +135,10 @@ def chunked(*pieces: bytes) -> bytes:
 
 
 def run(coroutine):
-    """asyncio.run that fails on what a loop would only log, and on what lies about after it."""
+    """asyncio.run that fails on what a loop would only log, and on what lies about after it.
+
+    A server's side of a handshake that the client broke off is also logged; that is as it should.
+    """
     heard = []
 
     async def watched():
@@ -144,5 +147,5 @@ def run(coroutine):
 
     result = asyncio.run(watched())
     gc.collect()
-    assert heard == []
+    assert [told for told in heard if "incoming connection" not in told["message"]] == []
     return result

@@ -647,11 +647,7 @@ def test_a_certificate_of_nobody_is_unreachable_unless_checks_are_off(opened, au
             async with opened(verify=False) as transport:
                 assert await call(transport, server.url) == (200, b"hello")
 
-    async def ignoring():
-        # The server's side of a failed handshake is logged by asyncio; that is not ours.
-        await check()
-
-    asyncio.run(ignoring())
+    run(check())
 
 
 def test_a_server_that_never_shakes_hands_is_unreachable(opened):
@@ -662,6 +658,27 @@ def test_a_server_that_never_shakes_hands_is_unreachable(opened):
         async with serving(script) as server, opened() as transport:
             url = server.url.replace("http:", "https:")
             assert await outcome_of(call(transport, url)) is Outcome.UNREACHABLE
+            await server.settled()
+
+    run(check())
+
+
+def test_R10_cancellations_during_handshakes_leave_nothing_open(opened, authority):
+    context, path = authority
+    rng = random.Random(5)
+
+    async def check():
+        async with serving(answering(ok()), tls=context) as server, opened(3, path) as transport:
+            for _ in range(25):
+                tasks = [asyncio.ensure_future(call(transport, server.url)) for _ in range(4)]
+                for task in tasks:
+                    if rng.random() < 0.6:
+                        asyncio.get_running_loop().call_later(rng.random() * 0.02, task.cancel)
+                await asyncio.gather(*tasks, return_exceptions=True)
+            held = [transport.send(post(server.url), Timeouts(), yes) for _ in range(3)]
+            async with asyncio.timeout(5):
+                for answer in await asyncio.gather(*held):
+                    answer.discard()
             await server.settled()
 
     run(check())

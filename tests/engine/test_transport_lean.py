@@ -242,7 +242,9 @@ def test_an_answer_before_the_whole_request_was_read_is_heard():
             transport = LeanTransport()
             answer = await transport.send(post(server.url, b"x" * 40_000_000), QUICK, yes)
             assert (answer.status, await answer.read(1)) == (413, b"{}")
-            await server.settled()  # and the half-written connection is not kept
+            again = await transport.send(post(server.url), QUICK, yes)
+            assert (again.status, await again.read(1)) == (413, b"{}")
+            assert server.accepted == 2  # the half-written connection was not kept
             await transport.aclose()
 
     run(check())
