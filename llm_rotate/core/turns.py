@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 
 from .pool import Norm, Place, Record
 
@@ -76,7 +76,10 @@ class Turns:
         self._present[spot.tier] = max(started, self._present[spot.tier])
         self._times[index] = started + spot.stride
         if self._until[index] == 0.0:
-            self._enter(index)
+            heap = self._tiers[spot.tier]
+            # The best key is charged most often: one step of the heap instead of two.
+            enter = heapreplace if heap[0][1] == self._entries[index] else heappush
+            enter(heap, self._entry(index))
 
     def rest(self, index: int, until: float) -> None:
         """Takes the key out until ``until`` (inf: until it is woken)."""
@@ -141,10 +144,12 @@ class Turns:
             self._order = sorted(self._tiers, reverse=True)
 
     def _enter(self, index: int) -> None:
+        heappush(self._tiers[self._places[index].tier], self._entry(index))
+
+    def _entry(self, index: int) -> tuple[float, int, int]:
         self._sequence += 1
         self._entries[index] = self._sequence
-        entry = (self._times[index], self._sequence, index)
-        heappush(self._tiers[self._places[index].tier], entry)
+        return self._times[index], self._sequence, index
 
     def wake_due(self, now: float) -> None:
         """Brings back the keys whose rest is over."""

@@ -45,6 +45,7 @@ class ChatStream:
         self._queue: deque[StreamChunk | Verdict[ChatResponse]] = deque()
         self._is_over = False
         self._response: ChatResponse | None = None
+        self._handed = 0
 
     @property
     def response(self) -> ChatResponse:
@@ -83,6 +84,7 @@ class ChatStream:
         except BaseException as error:
             self._close(Verdict(Outcome.CANCELLED, error=error))
             raise
+        self._handed += len(item.delta)
         return self._signed(item)
 
     async def aclose(self) -> None:
@@ -124,6 +126,7 @@ class ChatStream:
         self._close(verdict)
         self._judge.answered(self._run_of(), verdict)
         last = StreamChunk(
+            delta=response.content[self._handed :],  # what came without an end to its event
             finish_reason=response.finish_reason,
             usage=response.usage,
             tool_calls=response.tool_calls,
