@@ -192,7 +192,7 @@ class LMRotate:
         )
 
     async def _borrow(
-        self, provider: str, model: str | None, max_wait_s: float | None, narrowed: Narrowed
+        self, provider: str, model: str | None, max_wait_s: float | None, narrowed: Narrowed | None
     ) -> Grant:
         defaults = self._pool.config.defaults
         wait = defaults.max_wait_seconds if max_wait_s is None else max_wait_s
@@ -261,7 +261,7 @@ class LMRotate:
         self,
         model: str,
         provider: str | None,
-        narrowed: Narrowed,
+        narrowed: Narrowed | None,
         max_retries: int | None,
         timeout: float | None,
         max_wait_seconds: float | None,
@@ -286,9 +286,6 @@ class LMRotate:
         return HttpExchange(request, pool.transport(), pool.judge, own)
 
 
-ALL = Narrowed()
-
-
 def _provider_timeouts(stage: Stage) -> Timeouts:
     return stage.provider.timeouts
 
@@ -303,9 +300,9 @@ def _timeouts(own: Mapping[str, float]) -> Callable[[Stage], Timeouts]:
     return lambda stage: replace(stage.provider.timeouts, **own)
 
 
-def _narrowed(key_id: str | None, tags: Tags, region: str | None) -> Narrowed:
+def _narrowed(key_id: str | None, tags: Tags, region: str | None) -> Narrowed | None:
     if key_id is None and tags is None and region is None:
-        return ALL
+        return None
     if isinstance(tags, str):
         tags = (tags,)
     named = tuple(tags.items()) if isinstance(tags, Mapping) else tuple(tags or ())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..types import Attempt
 
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_LONGEST_SECONDS = 30.0
+NONE: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -21,10 +21,10 @@ class Visit:
     """
 
     is_last: bool
-    refused: set[int] = field(default_factory=set)
-    earlier: set[int] = field(default_factory=set)
-    barred: set[int] = field(default_factory=set)
-    faulted: set[int] = field(default_factory=set)
+    refused: frozenset[int] = NONE
+    earlier: frozenset[int] = NONE
+    barred: frozenset[int] = NONE
+    faulted: frozenset[int] = NONE
     faults: int = 0
     was_faulted: bool = False
     is_closed: bool = False
@@ -32,8 +32,8 @@ class Visit:
     def begin_pass(self) -> None:
         """A new pass: what was refused may be asked again, as a retry."""
         self.earlier |= self.refused
-        self.refused = set(self.barred)
-        self.faulted = set()
+        self.refused = self.barred
+        self.faulted = NONE
         self.faults = 0
 
 
@@ -61,13 +61,13 @@ class Call:
         for visit in self.visits:
             visit.begin_pass()
 
-    def excluded(self, visit: Visit) -> Container[int]:
+    def excluded(self, visit: Visit) -> frozenset[int]:
         """Keys that must not be asked now: each is refused at most once per stage and pass,
         and without a retry left none is asked twice in the call.
         """
         return visit.refused if self.may_retry else visit.refused | visit.earlier
 
-    def excluded_next(self, visit: Visit) -> Container[int]:
+    def excluded_next(self, visit: Visit) -> frozenset[int]:
         """Keys that a further pass must not ask."""
         return visit.barred if self.may_retry else visit.refused | visit.earlier
 
@@ -86,9 +86,9 @@ class Call:
     def refused(self, visit: Visit, index: int, is_barred: bool) -> None:
         """The key refused. ``is_barred``: it will whenever it is asked."""
         self.ends_with_fault = False
-        visit.refused.add(index)
+        visit.refused |= {index}
         if is_barred:
-            visit.barred.add(index)
+            visit.barred |= {index}
 
     def faulted(self, visit: Visit, index: int) -> bool:
         """The provider failed. Whether the stage may be tried once more in this pass: one
@@ -96,7 +96,7 @@ class Call:
         """
         self.ends_with_fault = True
         visit.faults += 1
-        visit.faulted.add(index)
+        visit.faulted |= {index}
         visit.was_faulted = True
         return self.may_retry and (visit.is_last or visit.faults < 2)
 

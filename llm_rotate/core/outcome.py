@@ -16,6 +16,9 @@ from .. import errors
 class Outcome(StrEnum):
     """How one attempt ended."""
 
+    # Enum hashes in Python, three times per call; the string's own hash is as good.
+    __hash__ = str.__hash__
+
     OK = "ok"
     RATE_LIMITED = "rate_limited"
     QUOTA_EXHAUSTED = "quota_exhausted"

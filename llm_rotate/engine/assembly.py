@@ -87,10 +87,10 @@ class Assembly:
             )
         return (RouteStage(provider, None),)
 
-    def stage(self, route: RouteStage, narrowed: Narrowed) -> Stage | None:
+    def stage(self, route: RouteStage, narrowed: Narrowed | None) -> Stage | None:
         """The stage of a route, narrowed; None when no key is left."""
         serving = [self.specs[i] for i in self.routes.eligible(route)]
-        kept = [self.keys[spec.key_id] for spec in serving if narrowed.fits(spec)]
+        kept = [self.keys[spec.key_id] for spec in serving if not narrowed or narrowed.fits(spec)]
         if not kept:
             return None
         return Stage(

@@ -208,7 +208,8 @@ class Judge:
 
     def tell(self, news: Sequence[News], now: float) -> None:
         """The store changed: wakes who waits, tells who listens."""
-        if any(each.until <= now for each in news):
+        # Who waited for a trial's end looks again, also when the trial was lost.
+        if any(each.until <= now or each.before is each.after for each in news):
             self.bell.ring()
         for each in news:
             if each.before is not each.after:

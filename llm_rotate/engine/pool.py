@@ -80,12 +80,12 @@ class Pool:
     # -- stages
 
     def stages(
-        self, model: str | None, provider: str | None, narrowed: Narrowed
+        self, model: str | None, provider: str | None, narrowed: Narrowed | None
     ) -> tuple[Stage, ...]:
         """The stages of a call, kept for the next one. Raises ConfigurationError when nobody
         serves the model, or no key is left by narrowing.
         """
-        name = (model, provider, narrowed)
+        name = (model, provider, narrowed) if narrowed else (model, provider)
         with self._lock:
             found = self._stages.get(name)
             if found is not None:
@@ -101,11 +101,11 @@ class Pool:
             )
         return self._keep(name, stages)
 
-    def lending_stage(self, provider: str, model: str | None, narrowed: Narrowed) -> Stage:
+    def lending_stage(self, provider: str, model: str | None, narrowed: Narrowed | None) -> Stage:
         """The one stage of ``acquire``. Raises ConfigurationError for an unknown provider."""
         return self.stages(model, provider, narrowed)[0]
 
-    def _stage(self, route: RouteStage, narrowed: Narrowed) -> Stage | None:
+    def _stage(self, route: RouteStage, narrowed: Narrowed | None) -> Stage | None:
         stage = self.assembly.stage(route, narrowed)
         if stage is not None:
             now = self.clock.now()

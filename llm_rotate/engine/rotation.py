@@ -8,7 +8,7 @@ import random
 from collections.abc import Container
 from typing import Any
 
-from ..core.call import BACKOFF_LONGEST_SECONDS, Call, Visit
+from ..core.call import BACKOFF_LONGEST_SECONDS, NONE, Call, Visit
 from ..core.outcome import FAULTS, Next, Outcome
 from ..core.pool import Lease
 from ..core.wire import Verdict
@@ -98,10 +98,9 @@ class Rotation:
 
     async def _lease(self, run: Run, stage: Stage, visit: Visit) -> Grant | None:
         excluded = run.call.excluded(visit)
-        skip = _Either(excluded, visit.faulted) if visit.faulted else excluded
-        lease = await self._admit(run, stage, skip)
+        lease = await self._admit(run, stage, excluded | visit.faulted)
         if lease is None and visit.faulted:
-            visit.faulted.clear()
+            visit.faulted = NONE
             lease = await self._admit(run, stage, excluded)
         return None if lease is None else self._grant(run, stage, visit, lease)
 
@@ -196,16 +195,3 @@ class Rotation:
             if stage.is_trying(skip) and now < latest:
                 earliest = min(earliest, latest)
         return max(0.0, earliest - now) if earliest <= latest else None
-
-
-class _Either:
-    """Membership in one of two sets, without making a third."""
-
-    __slots__ = ("_one", "_other")
-
-    def __init__(self, one: Container[int], other: Container[int]) -> None:
-        self._one = one
-        self._other = other
-
-    def __contains__(self, index: object) -> bool:
-        return index in self._one or index in self._other

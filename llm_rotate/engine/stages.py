@@ -205,8 +205,10 @@ class Stage:
             for each in news:
                 for index in self._indexes.get(each.subject, ()):
                     self.epoch += 1
+                    # A trial's end is sooner than its lease's, until which the key was put aside.
+                    other = 0.0 if index in self.trying else self.turns.until(index)
                     self.trying.discard(index)
                     if each.until <= now:
                         self.turns.wake(index)
                     else:
-                        self.turns.rest(index, max(each.until, self.turns.until(index)))
+                        self.turns.rest(index, max(each.until, other))

@@ -14,7 +14,6 @@ from llm_rotate.config import LMRotateConfig
 from llm_rotate.core.outcome import Outcome
 from llm_rotate.core.pool import Lease
 from llm_rotate.core.wire import Verdict
-from llm_rotate.engine.assembly import Narrowed
 from llm_rotate.engine.run import Grant
 from llm_rotate.engine.stages import Stage
 from llm_rotate.types import ChatResponse, Usage
@@ -107,7 +106,7 @@ async def turns_of_the_loop(lm: LMRotate, count: int) -> int:
     """The whole path of a call but dialect and transport."""
     whole = lm._pool
     for _ in range(count):
-        plan = lm._plan(MODEL, None, Narrowed(), None, None, None, None)
+        plan = lm._plan(MODEL, None, None, None, None, None, None)
         verdict, run = await whole.rotation.run(plan, _Nothing())
         whole.judge.answered(run, verdict)
     return count
@@ -115,7 +114,7 @@ async def turns_of_the_loop(lm: LMRotate, count: int) -> int:
 
 async def selections(lm: LMRotate, count: int) -> int:
     """Whose turn it is, may it go, taking the turn, giving it back."""
-    stage, store = lm._pool.stages(MODEL, None, Narrowed())[0], lm._pool.store
+    stage, store = lm._pool.stages(MODEL, None, None)[0], lm._pool.store
     now = time.monotonic()
     for _ in range(count):
         lease = await store.admit(stage.window(now, 1, (), None), now)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import multiprocessing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 SLOW_SECONDS = 0.05
@@ -95,10 +95,8 @@ async def _serve(ready: Connection) -> None:
 
 
 def _main(ready: Connection) -> None:
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(_serve(ready))
-    except KeyboardInterrupt:
-        pass
 
 
 @contextmanager
