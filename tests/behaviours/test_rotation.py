@@ -224,7 +224,7 @@ def test_R03_a_429_is_answered_by_another_key_and_the_key_rests_as_long_as_told(
 @each_dialect
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(429, NoAvailableKeyError), (500, ServerError), (503, OverloadedError)],
+    [(429, NoAvailableKeyError), (500, ServerError), (529, OverloadedError)],
 )
 def test_R03_nothing_underneath_sends_again(
     provider: str, status: int, error: type[Exception]
