@@ -21,6 +21,7 @@ from ..errors import ConfigurationError
 from ..stores.memory import MemoryStore
 from .assembly import Assembly, Narrowed
 from .clock import Clock, RealClock
+from .herald import Herald
 from .judge import Judge
 from .ledger import Ledger
 from .prices import Prices
@@ -60,7 +61,8 @@ class Pool:
         self._transports: dict[asyncio.AbstractEventLoop, _Served] = {}
         self._take(config)
         self.ledger = Ledger()
-        self.judge = Judge(self.store, self.clock, self.ledger, UsageLog(self._price))
+        herald = Herald(self.clock, UsageLog(self._price))
+        self.judge = Judge(self.store, self.clock, self.ledger, herald)
         self.rotation = Rotation(self.judge, self.clock, seams.rng)
         self.store.listen(self._hear)
         _POOLS.add(self)

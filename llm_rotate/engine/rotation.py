@@ -30,6 +30,7 @@ class Rotation:
     def __init__(self, judge: Judge, clock: Clock, rng: random.Random) -> None:
         self._judge = judge
         self._store = judge.store
+        self._herald = judge.herald
         self._clock = clock
         self._rng = rng
         self._ids = itertools.count(1)
@@ -78,7 +79,7 @@ class Rotation:
                         break
                 case _:
                     raise endings.provider_error(run)
-        self._judge.left(run, stage)
+        self._herald.stage_left(run, stage)
         return None
 
     def _can_carry(self, run: Run, stage: Stage, visit: Visit, exchange: Exchange) -> bool:
@@ -159,7 +160,7 @@ class Rotation:
             return False
         if self._clock.now() + seconds >= run.plan.deadline:
             return False
-        self._judge.waiting(run, seconds)
+        self._herald.waiting(run, seconds)
         await self._clock.sleep(seconds)
         return True
 
@@ -177,7 +178,7 @@ class Rotation:
         if seconds is None:
             raise endings.over(run, self._judge)
         if seconds > 0.0:
-            self._judge.waiting(run, seconds)
+            self._herald.waiting(run, seconds)
             began = self._clock.now()
             await self._judge.bell.wait(self._clock, seconds, epoch)
             run.waited_s += self._clock.now() - began
