@@ -226,7 +226,7 @@ class LMRotate:
         """``with lm.listen(print): ...`` hears one Event per thing that happens, in the thread
         where it happens. What the listener raises is logged, never passed on.
         """
-        return _listening(self._pool.judge.listeners, listener)
+        return _listening(self._pool.judge.herald.listeners, listener)
 
     def reload_config(self, config: LMRotateConfig) -> None:
         """Takes a new configuration for the next call. Keys that stay keep their health;
