@@ -105,7 +105,7 @@ def test_a_refusal_is_told_in_words_with_status_1(sim: Simulator, tmp_path: Path
     file = registry(tmp_path, sim, entry("k1"))
     done = run("chat", "hello", "-c", file, env=environment(sim, "k1"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("llm-rotate: no key of openai can serve 'gpt-4o-mini' now")
+    assert done.stderr.startswith("llm-rotate: no key of openai can serve 'openai/gpt-4o-mini' now")
 
 
 def test_a_broken_stream_keeps_what_came_and_fails(sim: Simulator, tmp_path: Path) -> None:
