@@ -18,6 +18,9 @@ never touch a key.
 - *Stated time*: what the provider says in `Retry-After` and the headers like it.
 - `cooldown_seconds`, `quarantine_seconds`, `max_consecutive_failures` and `max_retries` are
   settings: see [Configuration](../reference/configuration.md).
+- Going on with another key costs no time and is not counted. Being sent again is, up to
+  `max_retries`.
+- `auth_failed` disables a key after `max_consecutive_failures` in a row.
 - Where a key rests for one model only, it goes on serving its others.
 - The exceptions are on [their own page](../reference/errors.md). Which of them ends a call
   depends on what else could be tried: when every key rests, it is `NoAvailableKeyError`, whose
@@ -60,15 +63,14 @@ EFFECTS: Mapping[str, str] = {
     "cooldown": "cooldown until the stated time, else `cooldown_seconds`",
     "exhaust": "quarantine until the stated time, else `quarantine_seconds`",
     "quarantine": "quarantine for `quarantine_seconds`",
-    "strike": "quarantine for `quarantine_seconds`; disabled after "
-    "`max_consecutive_failures` in a row",
+    "strike": "quarantine for `quarantine_seconds`; disabled after so many in a row",
 }
 
 CALLS: Mapping[str, str] = {
     "return": "returns",
-    "raise": "raises at once",
-    "rotate": "goes on with another key, at once",
-    "retry": "sends again after a pause, at most `max_retries` times",
+    "raise": "raises",
+    "rotate": "goes on with another key",
+    "retry": "is sent again after a pause",
     "propagate": "ends; after `timeout=` with `DeadlineError`",
 }
 

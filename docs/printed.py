@@ -19,6 +19,7 @@ from llm_rotate.config.schema import registry_schema
 from llm_rotate.core.outcome import FAULTS, Fault, Outcome
 
 DOCS = Path(__file__).parent
+WIDE = "---\nhide: [toc]\n---\n\n"  # leaves the table the room of the contents
 NOTE = "<!-- Printed by docs/printed.py: change the code, or docs/meanings.py, and run it. -->"
 
 
@@ -33,9 +34,8 @@ def fault_table() -> str:
         "The call",
         "Raises",
     )
-    return (
-        f"{NOTE}\n\n{meanings.FAULT_TABLE_HEAD}\n{_table(heads, rows)}\n{meanings.FAULT_TABLE_FOOT}"
-    )
+    head = f"{WIDE}{NOTE}\n\n{meanings.FAULT_TABLE_HEAD}"
+    return f"{head}\n{_table(heads, rows)}{meanings.FAULT_TABLE_FOOT}"
 
 
 def _fault_row(outcome: Outcome, fault: Fault) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def providers() -> str:
         for name, entry in built_in().items()
     ]
     heads = ("Name", "Service", "Dialect", "base_url", "Keys in the environment", "Cooldown")
-    return f"{NOTE}\n\n{meanings.PROVIDERS_HEAD}\n{_table(heads, rows)}\n{meanings.PROVIDERS_FOOT}"
+    return f"{NOTE}\n\n{meanings.PROVIDERS_HEAD}\n{_table(heads, rows)}{meanings.PROVIDERS_FOOT}"
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
