@@ -55,10 +55,9 @@ class Outages:
         return [past.undo for past in alike]
 
 
-def taken_back(change: Change, before: KeyState) -> Change:
-    """The change that restores ``before``, if nothing else has happened since."""
-    version = change.new.version
-    return Change(change.subject, version, replace(before, version=version + 1))
+def taken_back(subject: str, before: KeyState, version: int) -> Change:
+    """The change that restores ``before``, if nothing has happened since ``version``."""
+    return Change(subject, version, replace(before, version=version + 1))
 
 
 def provider_rest(subject: str, state: KeyState, now: float, reason: str) -> Change:

@@ -47,7 +47,10 @@ class Consequences:
                 return (provider_rest(provider.subject, state, now, change.new.reason),)
             return ()
         before = grant.lease.seen[grant.lease.candidate.subjects.index(change.subject)]
-        seen = Refused(now, grant.key.key_id, signature, taken_back(change, before))
+        stands = self._store.state(change.subject)
+        after = change.upon(stands, now) or stands  # of a herd, a later one may have moved it
+        undo = taken_back(change.subject, before, after.version)
+        seen = Refused(now, grant.key.key_id, signature, undo)
         alive = stage.everyone - self._disabled(stage)
         undone = outages.note(seen, alive, len(alive), provider.last_success_at)
         if not undone:

@@ -25,7 +25,7 @@ def refusal(
     failure = Failure(Outcome.FORBIDDEN)
     new = refused(FRESH, failure, at, POLICY)
     change = Change(f"key:{key_id}|model:m", 0, new, failure, POLICY)
-    return Refused(at, key_id, signature, taken_back(change, FRESH))
+    return Refused(at, key_id, signature, taken_back(change.subject, FRESH, 1))
 
 
 def note(
