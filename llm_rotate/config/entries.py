@@ -21,6 +21,7 @@ from ..secrets import SPELLINGS, scheme_of
 from ..strategies import STRATEGIES
 from . import checks
 from .problems import checked, hint, nearest
+from .redis_url import redis_address
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -136,11 +137,24 @@ class FallbackEntry(Entry):
 
 
 class StateStoreConfig(Entry):
-    """Where the health of keys lives."""
+    """Where the health of keys lives.
+
+    ``store_timeout_ms``: the longest that a call waits for Redis. ``on_store_failure``: when
+    Redis is away, "local" goes on with what this process knows, "raise" stops calls with a
+    StoreError.
+    """
 
     backend: Literal["memory", "redis"] = "memory"
     redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
-    redis_namespace: str = "llmrotate"
+    redis_namespace: Annotated[str, Field(pattern=r"^[^{}\s]+$")] = "llmrotate"
+    store_timeout_ms: Count = 250
+    on_store_failure: Literal["local", "raise"] = "local"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _has_a_place(cls, url: str) -> str:
+        redis_address(url)
+        return url
 
     @field_serializer("redis_url")
     def _without_password(self, url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 from .clock import Clock
 
@@ -12,13 +13,19 @@ class Bell:
     """Rung when a key comes back or something of it is freed.
 
     ``epoch`` counts the rings: a caller that saw one number before it looked, and finds
-    another when it wants to wait, looks again instead.
+    another when it wants to wait, looks again instead. ``began`` is called when one waits.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+        self.began: Callable[[], None] = bool
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
 
     def ring(self) -> None:
         """Wakes everybody. Any thread."""
@@ -40,6 +47,7 @@ class Bell:
             if self.epoch != epoch:
                 return
             self._waiting[woken] = loop
+        self.began()
         timer = clock.call_later(seconds, lambda: _wake(woken))
         try:
             await woken

@@ -30,7 +30,7 @@ class Judge:
         self.bell = Bell()
         self.ledger = ledger
         self.herald = herald
-        self.live: dict[int, Grant] = {}
+        self.live: dict[str, Grant] = {}
         self._consequences = Consequences(store)
         self._clock = clock
         self._renewal_until = 0.0

@@ -18,7 +18,6 @@ from ..core.keystate import Change, KeyState, Kind
 from ..core.pool import News, StateStore
 from ..core.route import RouteStage
 from ..errors import ConfigurationError
-from ..stores.memory import MemoryStore
 from .assembly import Assembly, Narrowed
 from .clock import Clock, RealClock
 from .herald import Herald
@@ -28,6 +27,7 @@ from .prices import Prices
 from .report import HealthReport, Snapshot
 from .rotation import Rotation
 from .stages import Stage
+from .state import open_store
 from .transport.choose import HttpSettings, open_transport
 from .transport.httpx_client import HttpxTransport
 from .transport.seam import Transport
@@ -55,7 +55,7 @@ class Pool:
         self._seams = seams
         self._http_client = http_client
         self.clock = seams.clock
-        self.store: StateStore = seams.store or MemoryStore()
+        self.store: StateStore = seams.store or open_store(config.state_store, seams.clock)
         self._lock = threading.Lock()
         self._listening: weakref.WeakSet[Stage] = weakref.WeakSet()
         self._transports: dict[asyncio.AbstractEventLoop, _Served] = {}
@@ -65,10 +65,10 @@ class Pool:
         self.judge = Judge(self.store, self.clock, self.ledger, herald)
         self.rotation = Rotation(self.judge, self.clock, seams.rng)
         self.store.listen(self._hear)
+        self.judge.bell.began = self._watch
         _POOLS.add(self)
 
     def _take(self, config: LMRotateConfig) -> None:
-        _check_store(config)
         self.config = config
         self.assembly = Assembly(config)
         self._stages: OrderedDict[Any, tuple[Stage, ...]] = OrderedDict()
@@ -134,6 +134,12 @@ class Pool:
         for stage in list(self._listening):
             stage.hear(news, now)
         self.judge.tell(news, now)
+
+    def _watch(self) -> None:
+        self.store.watch(self._is_waiting)
+
+    def _is_waiting(self) -> bool:
+        return self.judge.bell.is_waited_for
 
     # -- loops
 
@@ -215,6 +221,7 @@ class Pool:
             subjects |= {subject for subject in known if subject.startswith(f"key:{key_id}|")}
         changes = [Change(subject, None, state) for subject in sorted(subjects)]
         self.store.transition(changes, self.clock.now())
+        await self.store.flush()
 
     async def health(self) -> HealthReport:
         """States, counts and scopes of every key."""
@@ -251,14 +258,6 @@ async def _close_with_loop(transport: Transport) -> AsyncGenerator[None, None]:
         yield
     finally:
         await transport.aclose()
-
-
-def _check_store(config: LMRotateConfig) -> None:
-    if config.state_store.backend != "memory":
-        raise ConfigurationError(
-            f"state_store.backend '{config.state_store.backend}' is not part of this version: "
-            "use 'memory', and give each process keys of its own"
-        )
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -175,6 +175,8 @@ class Rotation:
                 return
             raise endings.over(run, self._judge)
         seconds = self._wait_seconds(run)
+        if seconds != 0.0 and await self._store.catch_up():
+            seconds = self._wait_seconds(run)
         if seconds is None:
             raise endings.over(run, self._judge)
         if seconds > 0.0:

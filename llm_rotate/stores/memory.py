@@ -20,7 +20,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._states: dict[str, KeyState] = {}
-        self._trials: dict[str, tuple[int, float]] = {}
+        self._trials: dict[str, tuple[str, float]] = {}
         self._ids = itertools.count(1)
         self._listeners: list[Callable[[Sequence[News]], None]] = []
 
@@ -53,15 +53,18 @@ class MemoryStore:
         return worst, seen, trials
 
     def _trial_until(self, subject: str, now: float) -> float:
-        return self._trials.get(subject, (0, now))[1]
+        return self._trials.get(subject, ("", now))[1]
 
     def _lend(
         self, candidate: Candidate, seen: tuple[KeyState, ...], trials: tuple[str, ...], now: float
     ) -> Lease:
-        lease = Lease(next(self._ids), candidate, seen, trials)
-        for subject in trials:
-            self._trials[subject] = (lease.id, now + LEASE_SECONDS)
+        lease = Lease(str(next(self._ids)), candidate, seen, trials)
+        self._hold(lease, now)
         return lease
+
+    def _hold(self, lease: Lease, now: float) -> None:
+        for subject in lease.trials:
+            self._trials[subject] = (lease.id, now + LEASE_SECONDS)
 
     def is_fresh(self, lease: Lease, now: float) -> bool:
         """Whether no scope of the lease's key has gone to rest since it was lent."""
@@ -112,6 +115,16 @@ class MemoryStore:
         """The state of one subject as this process knows it."""
         return self._states.get(subject, FRESH)
 
+    async def catch_up(self) -> bool:
+        """Nobody else changes anything."""
+        return False
+
+    async def flush(self) -> None:
+        """Nothing is ever on its way."""
+
+    def watch(self, is_waiting: Callable[[], bool]) -> None:
+        """There are no news but one's own."""
+
     async def snapshot(self) -> Mapping[str, KeyState]:
         """All states that are not as new."""
         with self._lock:
@@ -151,7 +164,7 @@ class MemoryStore:
         return news
 
     def _holds(self, lease: Lease, subject: str) -> bool:
-        return self._trials.get(subject, (0, 0.0))[0] == lease.id
+        return self._trials.get(subject, ("", 0.0))[0] == lease.id
 
     def _tell(self, news: Sequence[News]) -> None:
         if news:

@@ -1,0 +1,43 @@
+-- Common head of every script.
+-- KEYS: 1 the namespace's epoch, 2 its count of changes, 3 subjects by the count of their
+-- last change, then one state for each subject that the script is about.
+-- A state: version|kind|until|since|trial|trial_until|op|rest; times are milliseconds of
+-- this server's clock. What a kind means, and what follows from what, is the callers'
+-- business: here are only versions, deadlines and who holds the one trial.
+local SHARED_MS = 2592000000 -- 30 days: an abandoned namespace goes by itself
+local KEPT_MS = 86400000 -- 1 day beyond a rest's end
+local FOREVER = 9000000000000000
+local PATTERN = '^(%d+)|(%u)|(%d+)|(%-?%d+)|([^|]*)|(%d+)|([^|]*)|(.*)$'
+
+local moment = redis.call('TIME')
+local now = moment[1] * 1000 + math.floor(moment[2] / 1000)
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local function read(text)
+  local v, kind, till, since, trial, trial_till, op, rest = string.match(text or '', PATTERN)
+  if not v then
+    return {version = 0, kind = 'A', till = 0, since = 0, trial = '', trial_till = 0,
+      op = '', rest = ''}
+  end
+  return {version = tonumber(v), kind = kind, till = tonumber(till), since = tonumber(since),
+    trial = trial, trial_till = tonumber(trial_till), op = op, rest = rest}
+end
+
+local function written(state)
+  return table.concat({whole(state.version), state.kind, whole(state.till), whole(state.since),
+    state.trial, whole(state.trial_till), state.op, state.rest}, '|')
+end
+
+-- The namespace's life so far: a new one begins when the server has lost it.
+local function epoch_of(known)
+  if known then
+    return known
+  end
+  local epoch = moment[1] .. string.format('%06d', moment[2])
+  redis.call('SET', KEYS[1], epoch, 'PX', SHARED_MS)
+  redis.call('DEL', KEYS[2], KEYS[3])
+  return epoch
+end

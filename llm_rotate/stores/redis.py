@@ -1,0 +1,611 @@
+"""State of many processes, in Redis. Pure: what is said to the server and what its answers
+mean; a Link in the engine carries both.
+
+The store is the local view at the same time: it is a MemoryStore that is told what others
+did with every answer, applies its own changes at once, and goes on alone when the server is
+away.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from typing import Any, Protocol
+
+from ..core.keystate import FRESH, HARDNESS, Change, KeyState, Kind
+from ..core.pool import LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
+from ..errors import StoreError
+from .memory import MemoryStore
+from .records import ABSENT, Offer, Record, packed, unpacked
+
+LOCAL = "local:"
+MOST_OPS = 500  # in one script call
+MOST_KEYS = 2000  # in one script call; a script's unpack ends at some 8000
+KEEP_SECONDS = 3600.0
+FORGOTTEN_SECONDS = 86400.0  # beyond a rest's end, as in common.lua
+FLUSH_ROUNDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script by its name in ``lua/``, with the head that all have."""
+
+    name: str
+    text: str
+
+    @classmethod
+    def of(cls, name: str) -> Script:
+        """Reads it from the package."""
+        room = files(__package__).joinpath("lua")
+        head, body = (room.joinpath(f"{part}.lua") for part in ("common", name))
+        return cls(name, head.read_text(encoding="utf-8") + body.read_text(encoding="utf-8"))
+
+
+ADMIT, CHANGE, KEEP = (Script.of(name) for name in ("admit", "change", "keep"))
+SCRIPTS = (ADMIT, CHANGE, KEEP)
+
+
+@dataclass(slots=True, eq=False)
+class Command:
+    """One script call. ``heard`` takes the reply and the time it came, once."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[str]
+    heard: Callable[[Any, float], None]
+    is_heard: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """One admission on its way. Without candidates it only asks for news. ``answer`` is
+    None until the server has spoken. ``barred``: what this process alone knows against
+    candidates, by their place.
+    """
+
+    id: str
+    candidates: Sequence[Candidate] = ()
+    barred: Mapping[int, Blocked] = field(default_factory=dict)
+    answer: Lease | Refused | None = None
+
+
+class Link(Protocol):
+    """The way to the server. ``is_cut``: the store is on its own for now.
+
+    ``ask`` returns when the ask is answered, or cannot be; ``soon`` says that something
+    lies in the outbox, from any thread; ``now`` is the clock that states are told in.
+    """
+
+    is_cut: bool
+    failure: str
+
+    def now(self) -> float: ...
+    async def ask(self, ask: Ask) -> None: ...
+    def soon(self) -> None: ...
+    def watch(self, is_waiting: Callable[[], bool]) -> None: ...
+    def forget(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Op:
+    """One change of one subject on its way. ``word``: see change.lua."""
+
+    subject: str
+    id: str
+    at: float
+    change: Change | Offer | None = None
+    frees: str = ""
+    word: str = "free"
+    new: KeyState = FRESH
+
+
+class RedisStore(MemoryStore):
+    """The StateStore of many processes. ``raises``: no going on alone, a StoreError instead.
+
+    Changes of one subject go one after another, each judged again from what stands at the
+    server when its answer comes.
+    """
+
+    def __init__(self, namespace: str, link: Link, *, raises: bool = False) -> None:
+        super().__init__()
+        self._link = link
+        self._raises = raises
+        self._prefix = f"{{{namespace}}}s:"
+        self._shared = tuple(f"{{{namespace}}}{name}" for name in ("epoch", "count", "changed"))
+        self._begin()
+        self._epoch, self._count, self._is_stale = "", 0, True
+        self._keep_at = -math.inf
+        self._told = 0
+        self._dirty: dict[str, tuple[int, bool]] = {}
+
+    def _begin(self) -> None:
+        self._name = uuid.uuid4().hex[:12]
+        self._outbox: list[_Op] = []
+        self._queues: dict[str, deque[_Op]] = {}
+        self._known: dict[str, KeyState] = {}
+        self._unfreed: list[tuple[str, str]] = []
+
+    def _new_id(self) -> str:
+        return f"{self._name}-{next(self._ids)}"
+
+    # -- the StateStore
+
+    async def admit(self, candidates: Sequence[Candidate], now: float) -> Lease | Refused:
+        """The first candidate that may go, as a Lease; else why each may not."""
+        link = self._link
+        if not link.is_cut:
+            ask = Ask(self._new_id(), candidates, self._barred(candidates, now))
+            await link.ask(ask)
+            if ask.answer is not None:
+                return ask.answer
+        self._check_alone()
+        return await super().admit(candidates, link.now())
+
+    def decide(self, lease: Lease, changes: Sequence[Change], now: float) -> None:
+        """As MemoryStore; the server hears of it in the next flush."""
+        if not lease.is_decided:
+            self._publish(changes, now, lease)
+            super().decide(lease, changes, now)
+
+    def transition(self, changes: Sequence[Change], now: float) -> None:
+        """As MemoryStore; the server hears of it in the next flush."""
+        self._publish(changes, now)
+        super().transition(changes, now)
+
+    def renew(self, leases: Sequence[Lease], now: float) -> None:
+        """Extends the trials of leases that are still held."""
+        super().renew(leases, now)
+        if not self._link.is_cut:
+            for lease in leases:
+                if not lease.is_decided:
+                    self._post(
+                        _Op(subject, self._new_id(), now, frees=lease.id, word="renew")
+                        for subject in self._trials_there(lease)
+                    )
+
+    async def catch_up(self) -> bool:
+        """Hears what other processes changed; whether there was anything."""
+        told = self._told
+        await self._link.ask(Ask(self._new_id()))
+        return told != self._told
+
+    def watch(self, is_waiting: Callable[[], bool]) -> None:
+        """News of other processes come within a second while ``is_waiting()``."""
+        self._link.watch(is_waiting)
+
+    async def flush(self) -> None:
+        """Returns when the server has all that was changed here, or is away. Raises
+        StoreError then, if so told.
+        """
+        for _ in range(FLUSH_ROUNDS):
+            await self.catch_up()
+            if self._link.is_cut or not self._queues:
+                break
+        if self._link.is_cut:
+            self._check_alone()
+
+    async def snapshot(self) -> Mapping[str, KeyState]:
+        """All states that are not as new, of all processes."""
+        await self.catch_up()
+        return await super().snapshot()
+
+    def forget_leases(self) -> None:
+        """After a fork: calls, and what was on its way, are the parent's."""
+        super().forget_leases()
+        self._begin()
+        self._is_stale = True
+        self._link.forget()
+
+    async def aclose(self) -> None:
+        """Sends what is left, and closes the connections."""
+        await self._link.aclose()
+
+    def _check_alone(self) -> None:
+        if self._raises:
+            raise StoreError(
+                f"the shared state cannot be reached ({self._link.failure}), and "
+                "on_store_failure is 'raise'"
+            )
+
+    # -- what this process alone knows
+
+    def _barred(self, candidates: Sequence[Candidate], now: float) -> Mapping[int, Blocked]:
+        """Candidates that a ``local:`` subject keeps back."""
+        states = self._states
+        found = {}
+        for place, candidate in enumerate(candidates):
+            for subject in candidate.subjects:
+                if subject.startswith(LOCAL) and subject in states:
+                    alone = replace(candidate, subjects=(subject,))
+                    barrier, _, _ = self._look(alone, now)
+                    if barrier is not None:
+                        found[place] = barrier
+        return found
+
+    # -- changes, on their way
+
+    def _publish(self, changes: Sequence[Change], now: float, lease: Lease | None = None) -> None:
+        """Before the view takes them: each is judged from what the server was known to have."""
+        free = set(self._trials_there(lease)) if lease is not None and lease.trials else set()
+        if not changes and not free:
+            return
+        name = lease.id if lease is not None else ""
+        ops = []
+        for change in changes:
+            if not change.subject.startswith(LOCAL):
+                frees = name if change.subject in free else ""
+                free.discard(change.subject)
+                ops.append(_Op(change.subject, self._new_id(), now, change, frees))
+        ops += [_Op(subject, self._new_id(), now, frees=name) for subject in sorted(free)]
+        if self._link.is_cut:
+            self._remember(ops)
+        else:
+            self._post(ops)
+
+    def _trials_there(self, lease: Lease) -> Iterable[str]:
+        """The trials that the server gave to the lease."""
+        if not lease.id.startswith(self._name):
+            return ()
+        return [subject for subject in lease.trials if not subject.startswith(LOCAL)]
+
+    def _frees(self, lease: Lease, now: float) -> list[_Op]:
+        return [
+            _Op(subject, self._new_id(), now, frees=lease.id)
+            for subject in self._trials_there(lease)
+        ]
+
+    def _post(self, ops: Iterable[_Op]) -> None:
+        with self._lock:
+            for op in ops:
+                queue = self._queues.get(op.subject)
+                if queue is not None:
+                    queue.append(op)
+                    continue
+                self._queues[op.subject] = deque([op])
+                self._known[op.subject] = self._states.get(op.subject, FRESH)
+                self._advance(op.subject)
+        self._link.soon()
+
+    def _advance(self, subject: str) -> None:
+        """Makes the subject's first op ready to go; passes over those that have no effect."""
+        queue, known = self._queues[subject], self._known[subject]
+        while queue:
+            op = queue[0]
+            new = op.change and op.change.upon(known, op.at)
+            if op.change is not None and new is not None and new is not known:
+                op.new = new
+                op.word = "any" if op.change.seen is None else str(known.version)
+            elif op.change is not None:
+                op.change, op.word = None, "free"
+            if op.change is not None or op.frees:
+                self._outbox.append(op)
+                return
+            queue.popleft()
+        del self._queues[subject], self._known[subject]
+
+    def _remember(self, ops: Iterable[_Op]) -> None:
+        """While the server is away: what it will have to hear."""
+        with self._lock:
+            for op in ops:
+                if op.frees:
+                    self._unfreed.append((op.subject, op.frees))
+                if op.change is not None:
+                    stands = self._known.get(op.subject) or self._states.get(op.subject, FRESH)
+                    base, is_said = self._dirty.get(op.subject, (stands.version, False))
+                    self._dirty[op.subject] = (base, is_said or op.change.seen is None)
+
+    # -- the link's side
+
+    def outgoing(self, asks: Sequence[Ask], now: float) -> list[Command]:
+        """All that is to be said now, changes first."""
+        with self._lock:
+            ops, self._outbox = self._outbox, []
+            commands = [
+                self._change_command(ops[i : i + MOST_OPS], now)
+                for i in range(0, len(ops), MOST_OPS)
+            ]
+            if now >= self._keep_at:
+                commands.append(self._keep_command(now))
+            if asks or self._is_stale:
+                commands += self._admit_commands(asks)
+        return commands
+
+    def stale(self) -> None:
+        """A new connection: the server may not be what it was, and may not take writes."""
+        self._is_stale = True
+        self._keep_at = -math.inf
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether something waits to be said."""
+        return bool(self._outbox)
+
+    def unsent(self) -> None:
+        """What was given out may not have been sent: it is said again."""
+        with self._lock:
+            self._outbox = [queue[0] for queue in self._queues.values()]
+
+    def cut_off(self) -> None:
+        """The server is away: from here on the store is on its own."""
+        with self._lock:
+            self._remember(itertools.chain.from_iterable(self._queues.values()))
+            self._outbox.clear()
+            self._queues.clear()
+            self._known.clear()
+            self._is_stale = True
+
+    def unanswered(self, asks: Iterable[Ask]) -> None:
+        """The server may have admitted them all the same: their trials are given back when
+        it can be told.
+        """
+        with self._lock:
+            self._unfreed += [
+                (subject, ask.id)
+                for ask in asks
+                for candidate in ask.candidates
+                for subject in candidate.subjects
+                if subject in self._states and not subject.startswith(LOCAL)
+            ]
+
+    def abandoned(self, ask: Ask, now: float) -> None:
+        """Whoever asked has gone away."""
+        if isinstance(ask.answer, Lease):
+            self.settle(ask.answer, (), now)
+
+    # -- saying
+
+    def _change_command(self, ops: Sequence[_Op], now: float) -> Command:
+        keys = [*self._shared, *(self._prefix + op.subject for op in ops)]
+        args = [self._epoch, str(int(LEASE_SECONDS * 1000))]
+        for op in ops:
+            words = packed(op.new, now) if op.change is not None else ("", "", "", "")
+            args += [op.subject, op.word, *words, op.id, op.frees]
+        return Command(
+            CHANGE, keys, args, lambda reply, at: self._heard_change(ops, reply, at)
+        )
+
+    def _keep_command(self, now: float) -> Command:
+        self._keep_at = now + KEEP_SECONDS
+        endless = [
+            self._prefix + subject
+            for subject, state in self._states.items()
+            if state.kind is Kind.DISABLED and not subject.startswith(LOCAL)
+        ]
+        return Command(KEEP, [*self._shared, *endless], [], lambda reply, at: None)  # noqa: ARG005 - nothing to hear
+
+    def _admit_commands(self, asks: Sequence[Ask]) -> list[Command]:
+        commands, rest = [], list(asks)
+        while True:
+            batch = _Batch()
+            while rest and len(batch.subjects) < MOST_KEYS and len(batch.asks) < MOST_OPS:
+                batch.add(rest.pop(0))
+            commands.append(self._admit_command(batch))
+            if not rest:
+                return commands
+
+    def _admit_command(self, batch: _Batch) -> Command:
+        epoch = "" if self._is_stale else self._epoch
+        keys = [*self._shared, *(self._prefix + subject for subject in batch.subjects)]
+        lease_ms = str(int(LEASE_SECONDS * 1000))
+        args = [epoch, str(self._count), lease_ms, self._prefix, *batch.words()]
+        return Command(
+            ADMIT, keys, args, lambda reply, at: self._heard_admit(batch, epoch, reply, at)
+        )
+
+    # -- hearing
+
+    def _heard_change(self, ops: Sequence[_Op], reply: Sequence[Any], now: float) -> None:
+        server_ms, epoch, before, after = _head(reply)
+        told: list[News] = []
+        with self._lock:
+            self._is_stale |= epoch != self._epoch
+            self._epoch = epoch
+            if before == self._count:
+                self._count = after
+            for op, is_done, text in zip(ops, reply[4::2], reply[5::2], strict=True):
+                queue = self._queues.get(op.subject)
+                if queue is None or queue[0] is not op:
+                    continue
+                self._known[op.subject] = unpacked(text, server_ms, now).state
+                if is_done:
+                    queue.popleft()
+                told += self._learn(op.subject, self._folded(op.subject), now)
+                self._advance(op.subject)
+            is_more = bool(self._outbox) or self._is_stale
+        self._tell(told)
+        if is_more:
+            self._link.soon()
+
+    def _folded(self, subject: str) -> Record:
+        """The server's word on a subject, with this process's changes that it has not taken."""
+        state = self._known[subject]
+        for op in self._queues[subject]:
+            if op.change is not None:
+                state = op.change.upon(state, op.at) or state
+        return Record(state, is_tried=True)
+
+    def _learn(self, subject: str, record: Record, now: float) -> list[News]:
+        """Takes a state into the view; news if it says something new."""
+        before, after = self._states.get(subject, FRESH), record.state
+        if after.version:
+            self._states[subject] = after
+        else:
+            self._states.pop(subject, None)
+        if (before.version, before.kind) != (after.version, after.kind):
+            return [News(subject, after.until, before, after)]
+        if record.is_tried or after.kind is Kind.ACTIVE or subject in self._trials:
+            return []
+        return [News(subject, max(now, after.until), after, after)]
+
+    def _heard_admit(self, batch: _Batch, asked: str, reply: Sequence[Any], now: float) -> None:
+        server_ms, epoch, count, _ = _head([*reply[:3], 0])
+        texts = reply[3]
+        told: list[News] = []
+        with self._lock:
+            news = {
+                subject.decode(): unpacked(text, server_ms, now)
+                for subject, text in zip(texts[::2], texts[1::2], strict=True)
+            }
+            for subject, record in news.items():
+                if subject in self._queues:
+                    self._known[subject] = record.state
+                    record = self._folded(subject)
+                if asked == epoch or not self._is_mine(subject, record):
+                    told += self._learn(subject, record, now)
+            self._count, self._epoch = count, epoch
+            if asked != epoch:
+                self._is_stale = False
+                self._rejoin(news, now)
+            for ask, answer in zip(batch.asks, reply[4], strict=True):
+                ask.answer = self._answer(batch, ask, answer, reply[5], now)
+        self._tell(told)
+
+    def _tell(self, news: Sequence[News]) -> None:
+        self._told += len(news)
+        super()._tell(news)
+
+    def _answer(
+        self, batch: _Batch, ask: Ask, granted: Any, barriers: Sequence[Any], now: float
+    ) -> Lease | Refused:
+        if granted:
+            lease = self._lease(ask, granted)
+            late = self._barred((lease.candidate,), now)
+            if not late:
+                self._hold(lease, now)
+                return lease
+            self._post(self._frees(lease, now))
+            return Refused((late[0],))
+        blocked = []
+        for place, candidate in enumerate(ask.candidates):
+            alone = ask.barred.get(place)
+            barrier = barriers[batch.number(candidate, place in ask.barred) - 1]
+            there = barrier and self._blocked(batch, candidate, barrier, now)
+            worst = [each for each in (there, alone) if each]
+            blocked.append(max(worst, key=lambda each: each.until))
+        return Refused(tuple(blocked))
+
+    def _blocked(
+        self, batch: _Batch, candidate: Candidate, barrier: Sequence[Any], now: float
+    ) -> Blocked:
+        number, left_ms, is_trial = barrier
+        subject = batch.names[number - 1]
+        state = self._known.get(subject) or self._states.get(subject, FRESH)
+        until = math.inf if int(left_ms) > FAR_MS else now + int(left_ms) / 1000.0
+        return Blocked(candidate.index, until, subject, state, bool(is_trial))
+
+    def _lease(self, ask: Ask, granted: Sequence[Any]) -> Lease:
+        candidate = ask.candidates[granted[0] - 1]
+        words = iter(granted[1:])
+        seen: list[KeyState] = []
+        trials: list[str] = []
+        for subject in candidate.subjects:
+            state = self._known.get(subject) or self._states.get(subject, FRESH)
+            if subject.startswith(LOCAL):
+                is_tried = state.kind is not Kind.ACTIVE
+            else:
+                word = next(words)
+                is_tried = word.endswith(b"t")
+                version = int(word.rstrip(b"t"))
+                if version != state.version:
+                    state = replace(state, version=version) if version else FRESH
+            seen.append(state)
+            if is_tried:
+                trials.append(subject)
+        return Lease(ask.id, candidate, tuple(seen), tuple(trials))
+
+    # -- coming back
+
+    def _is_mine(self, subject: str, record: Record) -> bool:
+        """Whether a state at the server is to be held against the one here."""
+        return subject in self._dirty or self._is_ahead(subject, record.state)
+
+    def _is_ahead(self, subject: str, there: KeyState) -> bool:
+        mine = self._states.get(subject, FRESH)
+        return mine.kind is not Kind.ACTIVE and mine.version > there.version
+
+    def _rejoin(self, news: Mapping[str, Record], now: float) -> None:
+        """The server was away, or has lost what it knew: it is told what stands here."""
+        ops = [_Op(*each, frees=lease) for *each, lease in self._owed(now)]
+        dirty, self._dirty = self._dirty, {}
+        for subject, mine in list(self._states.items()):
+            there = news.get(subject, ABSENT).state
+            is_old = HARDNESS[mine.kind] and mine.until + FORGOTTEN_SECONDS < now
+            if subject.startswith(LOCAL) or subject in self._queues:
+                continue
+            if subject in dirty:
+                offer = Offer(mine, *dirty[subject])
+            elif self._is_ahead(subject, there) and not is_old:
+                offer = Offer(mine)
+            else:
+                if subject not in news:
+                    self._learn(subject, ABSENT, now)
+                continue
+            self._known[subject] = there
+            self._queues[subject] = deque([_Op(subject, self._new_id(), now, offer)])
+            self._advance(subject)
+        self._post(ops)
+
+    def _owed(self, now: float) -> list[tuple[str, str, float, str]]:
+        unfreed, self._unfreed = self._unfreed, []
+        return [(subject, self._new_id(), now, lease) for subject, lease in unfreed]
+
+
+FAR_MS = 4_000_000_000_000_000  # longer is for ever
+
+
+class _Batch:
+    """Admissions that go in one script call: every subject, candidate and list once."""
+
+    def __init__(self) -> None:
+        self.asks: list[Ask] = []
+        self.subjects: dict[str, int] = {}
+        self.names: list[str] = []
+        self._rows: dict[tuple[int, bool], int] = {}
+        self._row_words: list[str] = []
+        self._lists: dict[str, int] = {}
+        self._requests: list[str] = []
+
+    def add(self, ask: Ask) -> None:
+        self.asks.append(ask)
+        barred = ask.barred
+        listed = " ".join(
+            [
+                str(self.number(candidate, place in barred))
+                for place, candidate in enumerate(ask.candidates)
+            ]
+        )
+        number = self._lists.setdefault(listed, len(self._lists) + 1)
+        self._requests.append(f"{ask.id} {number}")
+
+    def number(self, candidate: Candidate, is_barred: bool) -> int:
+        """The candidate's place in the call."""
+        name = (id(candidate), is_barred)
+        found = self._rows.get(name)
+        if found is None:
+            words = ["-" if is_barred else "+"]
+            words += [str(self._subject(s)) for s in candidate.subjects if not s.startswith(LOCAL)]
+            self._row_words.append(" ".join(words))
+            found = self._rows[name] = len(self._row_words)
+        return found
+
+    def _subject(self, subject: str) -> int:
+        found = self.subjects.get(subject)
+        if found is None:
+            found = self.subjects[subject] = len(self.subjects) + 1
+            self.names.append(subject)
+        return found
+
+    def words(self) -> list[str]:
+        """The script's arguments."""
+        rows, lists = self._row_words, list(self._lists)
+        return [str(len(rows)), str(len(lists)), *rows, *lists, *self._requests]
+
+
+def _head(reply: Sequence[Any]) -> tuple[int, str, int, int]:
+    return int(reply[0]), reply[1].decode(), int(reply[2]), int(reply[3])

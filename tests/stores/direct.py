@@ -1,0 +1,70 @@
+"""A link without a loop: each flush is a plain call, and the server's time is the test's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llm_rotate.stores.redis import Ask, RedisStore, Script
+
+TIME = "redis.call('TIME')"
+FAKE_TIME = "redis.call('LRANGE', 'time', 0, 1)"
+
+
+class Clock:
+    """Seconds, told to the server too."""
+
+    def __init__(self, client: Any, now: float = 1_000.0) -> None:
+        self.client = client
+        self.set(now)
+
+    def set(self, now: float) -> None:
+        self.now = now
+        whole = int(now)
+        with self.client.pipeline() as pipe:
+            pipe.delete("time")
+            pipe.rpush("time", whole + 1_700_000_000, round((now - whole) * 1e6))
+            pipe.execute()
+
+
+class DirectLink:
+    """Carries at once what it is asked to; ``hold`` keeps changes back until the next ask."""
+
+    is_cut = False
+    failure = ""
+
+    def __init__(self, client: Any, now: Callable[[], float]) -> None:
+        self.client = client
+        self.now = now
+        self.store: RedisStore | None = None
+        self._scripts: dict[Script, Any] = {}
+
+    async def ask(self, ask: Ask) -> None:
+        self.flush([ask])
+
+    def flush(self, asks: list[Ask]) -> None:
+        assert self.store is not None
+        commands = self.store.outgoing(asks, self.now())
+        while commands:
+            for command in commands:
+                command.heard(self.call(command), self.now())
+            commands = self.store.outgoing([], self.now()) if self.store.is_owing else []
+
+    def call(self, command: Any) -> Any:
+        script = self._scripts.get(command.script)
+        if script is None:
+            assert TIME in command.script.text
+            text = command.script.text.replace(TIME, FAKE_TIME)
+            script = self._scripts[command.script] = self.client.register_script(text)
+        return script(keys=command.keys, args=command.args)
+
+    def soon(self) -> None: ...
+    def watch(self, is_waiting: Callable[[], bool]) -> None: ...
+    def forget(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+def direct_store(client: Any, clock: Clock, namespace: str = "test") -> RedisStore:
+    link = DirectLink(client, lambda: clock.now)
+    link.store = RedisStore(namespace, link)
+    return link.store
