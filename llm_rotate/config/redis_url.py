@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 SPELLINGS = (
@@ -61,7 +62,7 @@ def _address(parts: SplitResult, query: dict[str, str]) -> RedisAddress:
     options = {name: FLAGS.get(text, text) for name, text in query.items()}
     login, _, places = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
-    own = {
+    own: dict[str, Any] = {
         "username": unquote(username) or None,
         "password": unquote(password) or None,
         "options": options,

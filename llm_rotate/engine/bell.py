@@ -20,7 +20,7 @@ class Bell:
         self.epoch = 0
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
-        self.began: Callable[[], None] = bool
+        self.began: Callable[[], object] = bool
 
     @property
     def is_waited_for(self) -> bool:

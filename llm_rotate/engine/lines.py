@@ -15,11 +15,11 @@ from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
 
 from ..config.redis_url import RedisAddress
-from ..stores.redis import SCRIPTS, Command
+from ..stores.errands import SCRIPTS, Command
 
 SHAS = {
     script: hashlib.sha1(script.text.encode(), usedforsecurity=False).hexdigest()
@@ -49,7 +49,9 @@ class Lines:
             "socket_connect_timeout": connect_s,
             "retry": Retry(NoBackoff(), 0),
         }
-        own = {name: text for name, text in address.options.items() if name.startswith("ssl_")}
+        own: dict[str, Any] = {
+            name: text for name, text in address.options.items() if name.startswith("ssl_")
+        }
         self._tls = own if address.is_tls else {}
 
     async def open(self) -> Line:
@@ -92,7 +94,7 @@ class Lines:
             if f"sentinel_{name}" in options
         }
         limit = self._settings["socket_connect_timeout"]
-        asked: Any = Sentinel(
+        asked: Any = Sentinel(  # type: ignore[no-untyped-call] # theirs
             address.nodes,
             sentinel_kwargs={
                 **login,

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from ..stores.redis import Ask, Command
+from ..stores.errands import Ask, Command
 from .clock import Clock
 from .lines import Lines, Moved, Unloaded
 

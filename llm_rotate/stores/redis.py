@@ -13,83 +13,23 @@ import math
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.resources import files
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..core.keystate import FRESH, HARDNESS, Change, KeyState, Kind
 from ..core.pool import LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
 from ..errors import StoreError
+from .batch import LOCAL, Batch
+from .errands import ADMIT, CHANGE, KEEP, Ask, Command, Link
 from .memory import MemoryStore
 from .records import ABSENT, Offer, Record, packed, unpacked
 
-LOCAL = "local:"
 MOST_OPS = 500  # in one script call
 MOST_KEYS = 2000  # in one script call; a script's unpack ends at some 8000
+FAR_MS = 4_000_000_000_000_000  # longer is for ever
 KEEP_SECONDS = 3600.0
 FORGOTTEN_SECONDS = 86400.0  # beyond a rest's end, as in common.lua
 FLUSH_ROUNDS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script by its name in ``lua/``, with the head that all have."""
-
-    name: str
-    text: str
-
-    @classmethod
-    def of(cls, name: str) -> Script:
-        """Reads it from the package."""
-        room = files(__package__).joinpath("lua")
-        head, body = (room.joinpath(f"{part}.lua") for part in ("common", name))
-        return cls(name, head.read_text(encoding="utf-8") + body.read_text(encoding="utf-8"))
-
-
-ADMIT, CHANGE, KEEP = (Script.of(name) for name in ("admit", "change", "keep"))
-SCRIPTS = (ADMIT, CHANGE, KEEP)
-
-
-@dataclass(slots=True, eq=False)
-class Command:
-    """One script call. ``heard`` takes the reply and the time it came, once."""
-
-    script: Script
-    keys: Sequence[str]
-    args: Sequence[str]
-    heard: Callable[[Any, float], None]
-    is_heard: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Ask:
-    """One admission on its way. Without candidates it only asks for news. ``answer`` is
-    None until the server has spoken. ``barred``: what this process alone knows against
-    candidates, by their place.
-    """
-
-    id: str
-    candidates: Sequence[Candidate] = ()
-    barred: Mapping[int, Blocked] = field(default_factory=dict)
-    answer: Lease | Refused | None = None
-
-
-class Link(Protocol):
-    """The way to the server. ``is_cut``: the store is on its own for now.
-
-    ``ask`` returns when the ask is answered, or cannot be; ``soon`` says that something
-    lies in the outbox, from any thread; ``now`` is the clock that states are told in.
-    """
-
-    is_cut: bool
-    failure: str
-
-    def now(self) -> float: ...
-    async def ask(self, ask: Ask) -> None: ...
-    def soon(self) -> None: ...
-    def watch(self, is_waiting: Callable[[], bool]) -> None: ...
-    def forget(self) -> None: ...
-    async def aclose(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -277,12 +217,13 @@ class RedisStore(MemoryStore):
         queue, known = self._queues[subject], self._known[subject]
         while queue:
             op = queue[0]
-            new = op.change and op.change.upon(known, op.at)
-            if op.change is not None and new is not None and new is not known:
-                op.new = new
-                op.word = "any" if op.change.seen is None else str(known.version)
-            elif op.change is not None:
-                op.change, op.word = None, "free"
+            if op.change is not None:
+                new = op.change.upon(known, op.at)
+                if new is None or new is known:
+                    op.change, op.word = None, "free"
+                else:
+                    op.new = new
+                    op.word = "any" if op.change.seen is None else str(known.version)
             if op.change is not None or op.frees:
                 self._outbox.append(op)
                 return
@@ -366,9 +307,7 @@ class RedisStore(MemoryStore):
         for op in ops:
             words = packed(op.new, now) if op.change is not None else ("", "", "", "")
             args += [op.subject, op.word, *words, op.id, op.frees]
-        return Command(
-            CHANGE, keys, args, lambda reply, at: self._heard_change(ops, reply, at)
-        )
+        return Command(CHANGE, keys, args, lambda reply, at: self._heard_change(ops, reply, at))
 
     def _keep_command(self, now: float) -> Command:
         self._keep_at = now + KEEP_SECONDS
@@ -382,14 +321,14 @@ class RedisStore(MemoryStore):
     def _admit_commands(self, asks: Sequence[Ask]) -> list[Command]:
         commands, rest = [], list(asks)
         while True:
-            batch = _Batch()
+            batch = Batch()
             while rest and len(batch.subjects) < MOST_KEYS and len(batch.asks) < MOST_OPS:
                 batch.add(rest.pop(0))
             commands.append(self._admit_command(batch))
             if not rest:
                 return commands
 
-    def _admit_command(self, batch: _Batch) -> Command:
+    def _admit_command(self, batch: Batch) -> Command:
         epoch = "" if self._is_stale else self._epoch
         keys = [*self._shared, *(self._prefix + subject for subject in batch.subjects)]
         lease_ms = str(int(LEASE_SECONDS * 1000))
@@ -443,7 +382,7 @@ class RedisStore(MemoryStore):
             return []
         return [News(subject, max(now, after.until), after, after)]
 
-    def _heard_admit(self, batch: _Batch, asked: str, reply: Sequence[Any], now: float) -> None:
+    def _heard_admit(self, batch: Batch, asked: str, reply: Sequence[Any], now: float) -> None:
         server_ms, epoch, count, _ = _head([*reply[:3], 0])
         texts = reply[3]
         told: list[News] = []
@@ -471,7 +410,7 @@ class RedisStore(MemoryStore):
         super()._tell(news)
 
     def _answer(
-        self, batch: _Batch, ask: Ask, granted: Any, barriers: Sequence[Any], now: float
+        self, batch: Batch, ask: Ask, granted: Any, barriers: Sequence[Any], now: float
     ) -> Lease | Refused:
         if granted:
             lease = self._lease(ask, granted)
@@ -491,7 +430,7 @@ class RedisStore(MemoryStore):
         return Refused(tuple(blocked))
 
     def _blocked(
-        self, batch: _Batch, candidate: Candidate, barrier: Sequence[Any], now: float
+        self, batch: Batch, candidate: Candidate, barrier: Sequence[Any], now: float
     ) -> Blocked:
         number, left_ms, is_trial = barrier
         subject = batch.names[number - 1]
@@ -531,7 +470,8 @@ class RedisStore(MemoryStore):
 
     def _rejoin(self, news: Mapping[str, Record], now: float) -> None:
         """The server was away, or has lost what it knew: it is told what stands here."""
-        ops = [_Op(*each, frees=lease) for *each, lease in self._owed(now)]
+        owed, self._unfreed = self._unfreed, []
+        ops = [_Op(subject, self._new_id(), now, frees=lease) for subject, lease in owed]
         dirty, self._dirty = self._dirty, {}
         for subject, mine in list(self._states.items()):
             there = news.get(subject, ABSENT).state
@@ -550,61 +490,6 @@ class RedisStore(MemoryStore):
             self._queues[subject] = deque([_Op(subject, self._new_id(), now, offer)])
             self._advance(subject)
         self._post(ops)
-
-    def _owed(self, now: float) -> list[tuple[str, str, float, str]]:
-        unfreed, self._unfreed = self._unfreed, []
-        return [(subject, self._new_id(), now, lease) for subject, lease in unfreed]
-
-
-FAR_MS = 4_000_000_000_000_000  # longer is for ever
-
-
-class _Batch:
-    """Admissions that go in one script call: every subject, candidate and list once."""
-
-    def __init__(self) -> None:
-        self.asks: list[Ask] = []
-        self.subjects: dict[str, int] = {}
-        self.names: list[str] = []
-        self._rows: dict[tuple[int, bool], int] = {}
-        self._row_words: list[str] = []
-        self._lists: dict[str, int] = {}
-        self._requests: list[str] = []
-
-    def add(self, ask: Ask) -> None:
-        self.asks.append(ask)
-        barred = ask.barred
-        listed = " ".join(
-            [
-                str(self.number(candidate, place in barred))
-                for place, candidate in enumerate(ask.candidates)
-            ]
-        )
-        number = self._lists.setdefault(listed, len(self._lists) + 1)
-        self._requests.append(f"{ask.id} {number}")
-
-    def number(self, candidate: Candidate, is_barred: bool) -> int:
-        """The candidate's place in the call."""
-        name = (id(candidate), is_barred)
-        found = self._rows.get(name)
-        if found is None:
-            words = ["-" if is_barred else "+"]
-            words += [str(self._subject(s)) for s in candidate.subjects if not s.startswith(LOCAL)]
-            self._row_words.append(" ".join(words))
-            found = self._rows[name] = len(self._row_words)
-        return found
-
-    def _subject(self, subject: str) -> int:
-        found = self.subjects.get(subject)
-        if found is None:
-            found = self.subjects[subject] = len(self.subjects) + 1
-            self.names.append(subject)
-        return found
-
-    def words(self) -> list[str]:
-        """The script's arguments."""
-        rows, lists = self._row_words, list(self._lists)
-        return [str(len(rows)), str(len(lists)), *rows, *lists, *self._requests]
 
 
 def _head(reply: Sequence[Any]) -> tuple[int, str, int, int]:

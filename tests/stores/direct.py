@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llm_rotate.stores.redis import Ask, RedisStore, Script
+from llm_rotate.stores.errands import Ask, Script
+from llm_rotate.stores.redis import RedisStore
 
 TIME = "redis.call('TIME')"
 FAKE_TIME = "redis.call('LRANGE', 'time', 0, 1)"

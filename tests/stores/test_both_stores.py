@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -161,8 +160,7 @@ class Both(RuleBasedStateMachine):
                 assert shown(self.memory.state(subject)) == shown(store.state(subject)), subject
 
     def teardown(self) -> None:
-        keys = [key for key in self.client.keys("{test}*")]
-        assert all(self.client.pttl(key) > 0 for key in keys)
+        assert all(self.client.pttl(key) > 0 for key in self.client.keys("{test}*"))
 
 
 def test_both_stores_answer_alike(server: RedisServer) -> None:
@@ -176,10 +174,3 @@ def test_both_stores_answer_alike(server: RedisServer) -> None:
             suppress_health_check=list(HealthCheck),
         )
         run("runTest").runTest()  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("name", ["admit", "change", "keep"])
-def test_scripts_are_part_of_the_package(name: str) -> None:
-    from llm_rotate.stores.redis import Script
-
-    assert "redis.call" in Script.of(name).text
