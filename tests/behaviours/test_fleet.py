@@ -1,0 +1,421 @@
+"""One state for many workers: a real Redis, and what can happen to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from llm_rotate import LMRotate, NoAvailableKeyError, StoreError
+from llm_rotate.testing import Simulator
+from tests.redis_server import RedisServer, free_port
+
+from .fleet import HELLO, MODEL, processes, served, shipped, until, warnings_of, worker
+
+TIMEOUT = 0.25  # store_timeout_ms as it is
+SLACK = 0.2  # a busy machine's
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def calm(lasting: RedisServer) -> RedisServer:
+    """For tests that do nothing to the server itself."""
+    lasting.do("FLUSHALL")
+    return lasting
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    sim = Simulator()
+    with sim.serve():
+        yield sim
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scenario())
+
+
+async def state_of(lm: LMRotate, key_id: str) -> str:
+    return (await lm.health()).providers["openai"].keys[key_id].state
+
+
+# -- D02 - D04, R04, R17, R21: several processes
+
+
+def test_D02_a_key_rested_by_one_process_is_not_used_by_another(sim, calm) -> None:
+    sim.key("a").rate_limit(retry_after=30)
+    with processes(2, shipped(sim, calm.url)) as (here, there):
+        assert "a" not in here.do("chat", 3)
+        assert sim.requests("a") == 1
+        assert set(there.do("chat", 6)) == {"b", "c"}
+        assert sim.requests("a") == 1
+
+
+def test_D03_a_herd_of_refusals_across_processes_is_one_failure(sim, calm) -> None:
+    sim.key("a").slow(0.3).rate_limit(retry_after=20)
+    with processes(4, shipped(sim, calm.url)) as workers:
+        for each in workers:
+            each.tell("herd", 24)
+        for each in workers:
+            assert "a" not in each.hear()
+        assert sim.requests("a") > 8
+        for each in workers:
+            assert each.do("health")["a"] == ("active", 1, {MODEL: "cooldown"})
+
+
+def test_D04_a_killed_workers_trial_does_not_keep_the_key_for_ever(sim, calm) -> None:
+    sim.key("a").slow(30)
+    with processes(2, shipped(sim, calm.url, ["a"])) as (here, there):
+        here.do("keys", "disable", "a")
+        here.do("keys", "enable", "a")
+        here.tell("chat", 1)
+        while not sim.requests("a"):
+            time.sleep(0.01)
+        here.process.kill()
+        sim.key("a").heal()
+        with pytest.raises(RuntimeError, match="NoAvailableKey"):
+            there.do("patient", 0.1)
+        trial = calm.do("GET", "{llmrotate}s:key:a").split(b"|")
+        seconds, millis = calm.do("TIME")
+        left = int(trial[5]) - (int(seconds) * 1000 + int(millis) // 1000)
+        assert 50_000 < left <= 60_000
+
+
+def test_R17_of_two_rests_the_later_deadline_stands_in_every_process(sim, calm) -> None:
+    sim.key("a").slow(0.3).rate_limit(retry_after=600)
+    with processes(2, shipped(sim, calm.url)) as (here, there):
+        here.tell("herd", 3)
+        there.tell("herd", 3)
+        here.hear(), there.hear()
+        until_ms = calm.do("GET", "{llmrotate}s:key:a|model:gpt-4o-mini").split(b"|")[2]
+        assert 590 < int(until_ms) / 1000 - time.time() <= 600.5
+
+
+def test_R21_an_operators_word_holds_in_every_process_from_the_next_call_on(sim, calm) -> None:
+    with processes(2, shipped(sim, calm.url)) as (here, there):
+        assert set(there.do("chat", 3)) == {"a", "b", "c"}
+        here.do("keys", "disable", "a")
+        assert set(there.do("chat", 6)) == {"b", "c"}
+        there.do("keys", "rest", "b", 600)
+        assert set(here.do("chat", 3)) == {"c"}
+        here.do("keys", "disable", "c")
+        with pytest.raises(RuntimeError, match="NoAvailableKey"):
+            there.do("patient", 0)
+        here.do("keys", "enable", "a")
+        assert set(there.do("chat", 3)) == {"a"}
+        here.do("keys", "reset", "b")
+        assert set(there.do("chat", 6)) == {"a", "b"}
+
+
+def test_a_waiting_call_wakes_when_another_process_brings_a_key_back(sim, calm) -> None:
+    with processes(2, shipped(sim, calm.url, ["a"])) as (here, there):
+        here.do("keys", "rest", "a", 600)
+        there.tell("patient", 700)
+        time.sleep(0.3)
+        here.do("keys", "reset", "a")
+        began = time.monotonic()
+        assert there.hear()[0] == "a"
+        assert time.monotonic() - began < 1.2
+
+
+# -- D05: what can happen to the server
+
+Fault = Callable[[RedisServer], None]
+
+
+def flush_everything(redis: RedisServer) -> None:
+    redis.do("FLUSHALL")
+
+
+def flush_scripts(redis: RedisServer) -> None:
+    redis.do("SCRIPT", "FLUSH")
+
+
+def kill_clients(redis: RedisServer) -> None:
+    redis.do("CLIENT", "KILL", "TYPE", "normal")
+
+
+def restart(redis: RedisServer) -> None:
+    redis.kill()
+    redis.start()
+
+
+@pytest.mark.parametrize("fault", [flush_everything, flush_scripts, kill_clients, restart])
+def test_D05_a_moments_fault_is_not_noticed(sim, redis, caplog, fault: Fault) -> None:
+    async def scenario() -> None:
+        async with worker(sim, redis.url) as here, worker(sim, redis.url) as there:
+            await here.keys.rest("a", 600)
+            assert set(await served(there)) == {"b", "c"}
+            fault(redis)
+            assert set(await served(here)) == {"b", "c"}
+            assert set(await served(there)) == {"b", "c"}
+            async with worker(sim, redis.url) as third:
+                assert set(await served(third)) == {"b", "c"}
+            await there.keys.reset("a")
+            assert set(await served(here)) == {"a", "b", "c"}
+
+    run(scenario)
+    assert warnings_of(caplog) == []
+
+
+def test_D05_disabled_is_told_again_to_a_server_that_forgot_it(sim, redis) -> None:
+    async def scenario() -> None:
+        async with worker(sim, redis.url) as here:
+            await here.keys.disable("a", reason="leaked")
+            restart(redis)
+            await served(here, 1)
+            async with worker(sim, redis.url) as there:
+                assert set(await served(there)) == {"b", "c"}
+                key = (await there.health()).providers["openai"].keys["a"]
+                assert (key.state, key.reason) == ("disabled", "leaked")
+
+    run(scenario)
+
+
+class Gone:
+    """The server is killed; the port refuses."""
+
+    begin = staticmethod(RedisServer.kill)
+    end = staticmethod(RedisServer.start)
+
+
+class Frozen:
+    """The server hangs."""
+
+    begin = staticmethod(RedisServer.freeze)
+    end = staticmethod(RedisServer.thaw)
+
+
+class Paused:
+    """The server holds every command back."""
+
+    @staticmethod
+    def begin(redis: RedisServer) -> None:
+        redis.do("CLIENT", "PAUSE", 1_200)
+
+    @staticmethod
+    def end(redis: RedisServer) -> None:
+        """By itself: who would unpause it is paused too."""
+
+
+class ReadOnly:
+    """A failover made it a replica."""
+
+    @staticmethod
+    def begin(redis: RedisServer) -> None:
+        redis.do("REPLICAOF", "127.0.0.1", 1)
+
+    @staticmethod
+    def end(redis: RedisServer) -> None:
+        redis.do("REPLICAOF", "NO", "ONE")
+
+
+class Full:
+    """No memory is left, and nothing is evicted."""
+
+    @staticmethod
+    def begin(redis: RedisServer) -> None:
+        redis.do("CONFIG", "SET", "maxmemory", 1)
+
+    @staticmethod
+    def end(redis: RedisServer) -> None:
+        redis.do("CONFIG", "SET", "maxmemory", 0)
+
+
+FAULTS = [Gone, Frozen, Paused, ReadOnly, Full]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_D05_calls_go_on_while_the_server_is_away_and_share_again_after(
+    sim, redis, caplog, fault: Any
+) -> None:
+    async def scenario() -> None:
+        async with worker(sim, redis.url) as here, worker(sim, redis.url) as there:
+            await here.keys.rest("a", 600)
+            assert set(await served(here)) == set(await served(there)) == {"b", "c"}
+            fault.begin(redis)
+            try:
+                sim.key("b").rate_limit(retry_after=600)
+                began = time.monotonic()
+                assert set(await served(here, 2)) == {"c"}
+                assert time.monotonic() - began < TIMEOUT + SLACK
+                began = time.monotonic()
+                assert set(await served(here, 6)) == {"c"}
+                assert time.monotonic() - began < SLACK
+                await here.keys.disable("a")  # an operator's word waits for the server
+                assert set(await served(here, 2)) == {"c"}
+            finally:
+                fault.end(redis)
+
+            async def is_shared() -> bool:
+                await served(here, 1)
+                return set(await served(there, 3)) == {"c"} and (
+                    await state_of(there, "a") == "disabled"
+                )
+
+            await until(is_shared)
+            assert sim.requests("b") < 20
+
+    run(scenario)
+    heard = warnings_of(caplog)
+    assert heard.count("away") == heard.count("back") <= 2
+    assert heard.count("away") >= 1
+
+
+def test_D05_absent_at_start_and_there_later(sim, caplog) -> None:
+    port = free_port()
+
+    async def scenario() -> None:
+        async with worker(sim, f"redis://127.0.0.1:{port}") as here:
+            began = time.monotonic()
+            assert set(await served(here)) == {"a", "b", "c"}
+            assert time.monotonic() - began < TIMEOUT + SLACK
+            await here.keys.rest("a", 600)
+            redis = RedisServer(port=port)
+            try:
+                async with worker(sim, redis.url) as there:
+
+                    async def is_shared() -> bool:
+                        return "a" not in await served(there, 3)
+
+                    await until(is_shared)
+            finally:
+                redis.close()
+
+    run(scenario)
+    assert warnings_of(caplog)[:2] == ["away", "back"]
+
+
+def test_D05_many_calls_at_once_wait_together(sim, redis, caplog) -> None:
+    async def scenario() -> None:
+        async with worker(sim, redis.url) as here:
+            await served(here)
+            redis.freeze()
+            began = time.monotonic()
+            await asyncio.gather(*(served(here, 2) for _ in range(30)))
+            assert time.monotonic() - began < TIMEOUT + 2 * SLACK
+            redis.thaw()
+
+    run(scenario)
+    assert warnings_of(caplog) == ["away"]
+
+
+@pytest.mark.parametrize("url", ["redis://:wrong@127.0.0.1:{}", "redis://127.0.0.1:{}"])
+def test_D05_a_wrong_password_is_said_once_and_never_shown(sim, caplog, url: str) -> None:
+    redis = RedisServer("--requirepass", "sesame-open")
+
+    async def scenario() -> None:
+        async with worker(sim, url.format(redis.port)) as here:
+            assert set(await served(here)) == {"a", "b", "c"}
+        async with worker(sim, f"redis://:sesame-open@127.0.0.1:{redis.port}") as here:
+            await here.keys.rest("a", 600)
+            assert set(await served(here)) == {"b", "c"}
+
+    try:
+        run(scenario)
+    finally:
+        redis.close()
+    assert warnings_of(caplog) == ["away"]
+    assert "wrong@" not in caplog.text
+    assert "sesame" not in caplog.text
+
+
+def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis) -> None:
+    async def scenario() -> None:
+        async with worker(sim, redis.url, on_store_failure="raise") as here:
+            await served(here)
+            redis.kill()
+            for _ in range(3):
+                with pytest.raises(StoreError, match="on_store_failure"):
+                    await served(here, 1)
+            with pytest.raises(StoreError):
+                await here.keys.rest("a", 1)
+            redis.start()
+
+            async def is_back() -> bool:
+                try:
+                    return bool(await served(here, 1))
+                except StoreError:
+                    return False
+
+            await until(is_back)
+
+    run(scenario)
+
+
+# -- D06, and what stays behind
+
+
+def test_D06_two_namespaces_never_meet(sim, calm) -> None:
+    async def scenario() -> None:
+        async with (
+            worker(sim, calm.url, redis_namespace="one") as one,
+            worker(sim, calm.url, redis_namespace="two") as two,
+        ):
+            await one.keys.disable("a")
+            assert set(await served(two)) == {"a", "b", "c"}
+            with pytest.raises(NoAvailableKeyError):
+                await one.chat(MODEL, HELLO, key_id="a", max_wait_seconds=0)
+
+    run(scenario)
+    names = [name.decode() for name in calm.do("KEYS", "*")]
+    assert all(name.startswith(("{one}", "{two}")) for name in names)
+
+
+def test_no_secret_reaches_the_server_and_everything_there_ends(sim, calm) -> None:
+    sim.key("a").echo_secret()
+
+    async def scenario() -> None:
+        async with worker(sim, calm.url) as here:
+            await served(here)
+
+    run(scenario)
+    with calm.client() as client:
+        names = client.keys("*")
+        assert names
+        assert all(client.pttl(name) > 0 for name in names)
+        dump = b"".join(client.dump(name) for name in names)
+    assert all(sim.secret(key).encode() not in dump for key in "abc")
+
+
+def test_a_call_in_good_health_costs_one_round_trip(sim, calm) -> None:
+    async def scenario() -> None:
+        async with worker(sim, calm.url) as here:
+            await served(here, 3)
+            before = calls_at(calm)
+            await served(here, 20)
+            assert calls_at(calm) - before == 20
+
+    run(scenario)
+
+
+def calls_at(redis: RedisServer) -> int:
+    with redis.client() as client:
+        return int(client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+def test_three_hundred_calls_at_once_need_one_connection(sim, calm) -> None:
+    async def scenario() -> None:
+        async with worker(sim, calm.url) as here:
+            before = calls_at(calm)
+            await asyncio.gather(*(served(here, 1) for _ in range(300)))
+            assert calls_at(calm) - before < 100
+            assert len(calm.do("CLIENT", "LIST").splitlines()) <= 2
+
+    run(scenario)
