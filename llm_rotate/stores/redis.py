@@ -11,9 +11,8 @@ from __future__ import annotations
 import itertools
 import math
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ..core.keystate import FRESH, HARDNESS, Change, KeyState, Kind
@@ -22,27 +21,16 @@ from ..errors import StoreError
 from .batch import LOCAL, Batch
 from .errands import ADMIT, CHANGE, KEEP, Ask, Command, Link
 from .memory import MemoryStore
+from .pending import Op, Pending
 from .records import ABSENT, Offer, Record, packed, unpacked
 
+NO_WORDS = ("", "", "", "")
 MOST_OPS = 500  # in one script call
 MOST_KEYS = 2000  # in one script call; a script's unpack ends at some 8000
 FAR_MS = 4_000_000_000_000_000  # longer is for ever
 KEEP_SECONDS = 3600.0
 FORGOTTEN_SECONDS = 86400.0  # beyond a rest's end, as in common.lua
 FLUSH_ROUNDS = 100
-
-
-@dataclass(slots=True, eq=False)
-class _Op:
-    """One change of one subject on its way. ``word``: see change.lua."""
-
-    subject: str
-    id: str
-    at: float
-    change: Change | Offer | None = None
-    frees: str = ""
-    word: str = "free"
-    new: KeyState = FRESH
 
 
 class RedisStore(MemoryStore):
@@ -66,9 +54,7 @@ class RedisStore(MemoryStore):
 
     def _begin(self) -> None:
         self._name = uuid.uuid4().hex[:12]
-        self._outbox: list[_Op] = []
-        self._queues: dict[str, deque[_Op]] = {}
-        self._known: dict[str, KeyState] = {}
+        self._pending = Pending()
         self._unfreed: list[tuple[str, str]] = []
 
     def _new_id(self) -> str:
@@ -105,7 +91,7 @@ class RedisStore(MemoryStore):
             for lease in leases:
                 if not lease.is_decided:
                     self._post(
-                        _Op(subject, self._new_id(), now, frees=lease.id, word="renew")
+                        Op(subject, self._new_id(), now, frees=lease.id, word="renew")
                         for subject in self._trials_there(lease)
                     )
 
@@ -125,7 +111,7 @@ class RedisStore(MemoryStore):
         """
         for _ in range(FLUSH_ROUNDS):
             await self.catch_up()
-            if self._link.is_cut or not self._queues:
+            if self._link.is_cut or not self._pending:
                 break
         if self._link.is_cut:
             self._check_alone()
@@ -181,8 +167,8 @@ class RedisStore(MemoryStore):
             if not change.subject.startswith(LOCAL):
                 frees = name if change.subject in free else ""
                 free.discard(change.subject)
-                ops.append(_Op(change.subject, self._new_id(), now, change, frees))
-        ops += [_Op(subject, self._new_id(), now, frees=name) for subject in sorted(free)]
+                ops.append(Op(change.subject, self._new_id(), now, change, frees))
+        ops += [Op(subject, self._new_id(), now, frees=name) for subject in sorted(free)]
         if self._link.is_cut:
             self._remember(ops)
         else:
@@ -194,51 +180,31 @@ class RedisStore(MemoryStore):
             return ()
         return [subject for subject in lease.trials if not subject.startswith(LOCAL)]
 
-    def _frees(self, lease: Lease, now: float) -> list[_Op]:
+    def _frees(self, lease: Lease, now: float) -> list[Op]:
         return [
-            _Op(subject, self._new_id(), now, frees=lease.id)
+            Op(subject, self._new_id(), now, frees=lease.id)
             for subject in self._trials_there(lease)
         ]
 
-    def _post(self, ops: Iterable[_Op]) -> None:
+    def _post(self, ops: Iterable[Op]) -> None:
         with self._lock:
             for op in ops:
-                queue = self._queues.get(op.subject)
-                if queue is not None:
-                    queue.append(op)
-                    continue
-                self._queues[op.subject] = deque([op])
-                self._known[op.subject] = self._states.get(op.subject, FRESH)
-                self._advance(op.subject)
+                self._pending.add(op, self._states.get(op.subject, FRESH))
         self._link.soon()
 
-    def _advance(self, subject: str) -> None:
-        """Makes the subject's first op ready to go; passes over those that have no effect."""
-        queue, known = self._queues[subject], self._known[subject]
-        while queue:
-            op = queue[0]
-            if op.change is not None:
-                new = op.change.upon(known, op.at)
-                if new is None or new is known:
-                    op.change, op.word = None, "free"
-                else:
-                    op.new = new
-                    op.word = "any" if op.change.seen is None else str(known.version)
-            if op.change is not None or op.frees:
-                self._outbox.append(op)
-                return
-            queue.popleft()
-        del self._queues[subject], self._known[subject]
+    def _there(self, subject: str) -> KeyState:
+        """A state as the server was last heard to have it."""
+        return self._pending.known(subject) or self._states.get(subject, FRESH)
 
-    def _remember(self, ops: Iterable[_Op]) -> None:
+    def _remember(self, ops: Iterable[Op]) -> None:
         """While the server is away: what it will have to hear."""
         with self._lock:
             for op in ops:
                 if op.frees:
                     self._unfreed.append((op.subject, op.frees))
                 if op.change is not None:
-                    stands = self._known.get(op.subject) or self._states.get(op.subject, FRESH)
-                    base, is_said = self._dirty.get(op.subject, (stands.version, False))
+                    stands = self._there(op.subject).version
+                    base, is_said = self._dirty.get(op.subject, (stands, False))
                     self._dirty[op.subject] = (base, is_said or op.change.seen is None)
 
     # -- the link's side
@@ -246,10 +212,10 @@ class RedisStore(MemoryStore):
     def outgoing(self, asks: Sequence[Ask], now: float) -> list[Command]:
         """All that is to be said now, changes first."""
         with self._lock:
-            ops, self._outbox = self._outbox, []
+            taken = self._pending.take()
             commands = [
-                self._change_command(ops[i : i + MOST_OPS], now)
-                for i in range(0, len(ops), MOST_OPS)
+                self._change_command(taken[i : i + MOST_OPS], now)
+                for i in range(0, len(taken), MOST_OPS)
             ]
             if now >= self._keep_at:
                 commands.append(self._keep_command(now))
@@ -265,20 +231,18 @@ class RedisStore(MemoryStore):
     @property
     def is_owing(self) -> bool:
         """Whether something waits to be said."""
-        return bool(self._outbox)
+        return self._pending.is_ready
 
     def unsent(self) -> None:
         """What was given out may not have been sent: it is said again."""
         with self._lock:
-            self._outbox = [queue[0] for queue in self._queues.values()]
+            self._pending.again()
 
     def cut_off(self) -> None:
         """The server is away: from here on the store is on its own."""
         with self._lock:
-            self._remember(itertools.chain.from_iterable(self._queues.values()))
-            self._outbox.clear()
-            self._queues.clear()
-            self._known.clear()
+            self._remember(self._pending)
+            self._pending.clear()
             self._is_stale = True
 
     def unanswered(self, asks: Iterable[Ask]) -> None:
@@ -301,11 +265,12 @@ class RedisStore(MemoryStore):
 
     # -- saying
 
-    def _change_command(self, ops: Sequence[_Op], now: float) -> Command:
+    def _change_command(self, taken: Sequence[Sequence[Op]], now: float) -> Command:
+        ops = list(itertools.chain.from_iterable(taken))
         keys = [*self._shared, *(self._prefix + op.subject for op in ops)]
         args = [self._epoch, str(int(LEASE_SECONDS * 1000))]
         for op in ops:
-            words = packed(op.new, now) if op.change is not None else ("", "", "", "")
+            words = NO_WORDS if op.word in ("free", "renew") else packed(op.new, now)
             args += [op.subject, op.word, *words, op.id, op.frees]
         return Command(CHANGE, keys, args, lambda reply, at: self._heard_change(ops, reply, at))
 
@@ -339,7 +304,7 @@ class RedisStore(MemoryStore):
 
     # -- hearing
 
-    def _heard_change(self, ops: Sequence[_Op], reply: Sequence[Any], now: float) -> None:
+    def _heard_change(self, ops: Sequence[Op], reply: Sequence[Any], now: float) -> None:
         server_ms, epoch, before, after = _head(reply)
         told: list[News] = []
         with self._lock:
@@ -348,26 +313,16 @@ class RedisStore(MemoryStore):
             if before == self._count:
                 self._count = after
             for op, is_done, text in zip(ops, reply[4::2], reply[5::2], strict=True):
-                queue = self._queues.get(op.subject)
-                if queue is None or queue[0] is not op:
-                    continue
-                self._known[op.subject] = unpacked(text, server_ms, now).state
-                if is_done:
-                    queue.popleft()
-                told += self._learn(op.subject, self._folded(op.subject), now)
-                self._advance(op.subject)
-            is_more = bool(self._outbox) or self._is_stale
+                state = unpacked(text, server_ms, now).state
+                self._pending.heard(op, bool(is_done), state)
+            for subject in dict.fromkeys(op.subject for op in ops):
+                stands = self._pending.answered(subject)
+                if stands is not None:
+                    told += self._learn(subject, Record(stands, is_tried=True), now)
+            is_more = self._pending.is_ready or self._is_stale
         self._tell(told)
         if is_more:
             self._link.soon()
-
-    def _folded(self, subject: str) -> Record:
-        """The server's word on a subject, with this process's changes that it has not taken."""
-        state = self._known[subject]
-        for op in self._queues[subject]:
-            if op.change is not None:
-                state = op.change.upon(state, op.at) or state
-        return Record(state, is_tried=True)
 
     def _learn(self, subject: str, record: Record, now: float) -> list[News]:
         """Takes a state into the view; news if it says something new."""
@@ -392,9 +347,8 @@ class RedisStore(MemoryStore):
                 for subject, text in zip(texts[::2], texts[1::2], strict=True)
             }
             for subject, record in news.items():
-                if subject in self._queues:
-                    self._known[subject] = record.state
-                    record = self._folded(subject)
+                if subject in self._pending:
+                    record = Record(self._pending.learn(subject, record.state), is_tried=True)
                 if asked == epoch or not self._is_mine(subject, record):
                     told += self._learn(subject, record, now)
             self._count, self._epoch = count, epoch
@@ -434,7 +388,7 @@ class RedisStore(MemoryStore):
     ) -> Blocked:
         number, left_ms, is_trial = barrier
         subject = batch.names[number - 1]
-        state = self._known.get(subject) or self._states.get(subject, FRESH)
+        state = self._there(subject)
         until = math.inf if int(left_ms) > FAR_MS else now + int(left_ms) / 1000.0
         return Blocked(candidate.index, until, subject, state, bool(is_trial))
 
@@ -444,7 +398,7 @@ class RedisStore(MemoryStore):
         seen: list[KeyState] = []
         trials: list[str] = []
         for subject in candidate.subjects:
-            state = self._known.get(subject) or self._states.get(subject, FRESH)
+            state = self._there(subject)
             if subject.startswith(LOCAL):
                 is_tried = state.kind is not Kind.ACTIVE
             else:
@@ -471,12 +425,12 @@ class RedisStore(MemoryStore):
     def _rejoin(self, news: Mapping[str, Record], now: float) -> None:
         """The server was away, or has lost what it knew: it is told what stands here."""
         owed, self._unfreed = self._unfreed, []
-        ops = [_Op(subject, self._new_id(), now, frees=lease) for subject, lease in owed]
+        ops = [Op(subject, self._new_id(), now, frees=lease) for subject, lease in owed]
         dirty, self._dirty = self._dirty, {}
         for subject, mine in list(self._states.items()):
             there = news.get(subject, ABSENT).state
             is_old = HARDNESS[mine.kind] and mine.until + FORGOTTEN_SECONDS < now
-            if subject.startswith(LOCAL) or subject in self._queues:
+            if subject.startswith(LOCAL) or subject in self._pending:
                 continue
             if subject in dirty:
                 offer = Offer(mine, *dirty[subject])
@@ -486,9 +440,7 @@ class RedisStore(MemoryStore):
                 if subject not in news:
                     self._learn(subject, ABSENT, now)
                 continue
-            self._known[subject] = there
-            self._queues[subject] = deque([_Op(subject, self._new_id(), now, offer)])
-            self._advance(subject)
+            self._pending.add(Op(subject, self._new_id(), now, offer), there)
         self._post(ops)
 
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from llm_rotate import LMRotate
+from llm_rotate import LMRotate, LMRotateConfig
 from llm_rotate.engine.pool import Seams
 from llm_rotate.testing import Simulator
 from llm_rotate.testing.pool import pool_config, providers_of
-from tests.redis_server import RedisServer
 
 from .doors import NoJitter
 from .world import HELLO
@@ -56,7 +55,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def until(true: Any, seconds: float = 3.0) -> None:
     """Waits for what must come to be."""
     async with asyncio.timeout(seconds):
-        while not await true():
+        while not await true():  # noqa: ASYNC110 - it is asked of a server
             await asyncio.sleep(0.01)
 
 
@@ -101,8 +100,6 @@ def processes(count: int, config: dict[str, Any]) -> Iterator[list[Process]]:
 
 
 def _work(pipe: Any, config: dict[str, Any]) -> None:
-    from llm_rotate import LMRotateConfig
-
     lm = LMRotate(LMRotateConfig.model_validate(config))
     asyncio.run(_serve(pipe, lm))
 
@@ -167,6 +164,3 @@ def shipped(sim: Simulator, url: str, keys: Any = ("a", "b", "c"), **store: Any)
             "redis_namespace": config.state_store.redis_namespace,
         },
     }
-
-
-__all__ = ["RedisServer", "Simulator"]

@@ -56,7 +56,9 @@ def run(request: pytest.FixtureRequest, server: RedisServer) -> Callable[[Scenar
     return lambda scenario: asyncio.run(whole(scenario))
 
 
-def failure(lease: Lease, now: float, outcome: Outcome = Outcome.AUTH_FAILED, **more: Any) -> Change:
+def failure(
+    lease: Lease, now: float, outcome: Outcome = Outcome.AUTH_FAILED, **more: Any
+) -> Change:
     """A refusal that the key itself pays for."""
     place = lease.candidate.subjects.index(lease.candidate.scopes[Scope.KEY])
     refusal = Refusal(outcome, **more)

@@ -1,9 +1,10 @@
 -- Changes states, each only from the version it was judged from, and frees trials.
--- ARGV: 1 epoch as the caller knows it, 2 lease ms, then per state eight words:
+-- KEYS: from the fourth on one per change; a subject's changes come in their order.
+-- ARGV: 1 epoch as the caller knows it, 2 lease ms, then per change eight words:
 -- subject, version it was judged from ("any": whatever stands, "free": only frees the
 -- trial, "renew": only extends it), kind, ms of rest ("inf": for ever, "": none), ms since it began,
 -- rest of the state, id of this change, id of the lease whose trial ends ("": none).
--- Reply: now, epoch, count before, count after, then per state 1 (done) or 0 (another
+-- Reply: now, epoch, count before, count after, then per change 1 (done) or 0 (another
 -- version stands) and the state as it now is.
 local values = redis.call('MGET', unpack(KEYS))
 local epoch = epoch_of(values[1])
@@ -11,7 +12,7 @@ local before = tonumber(values[1] and values[2] or 0)
 local count = before
 local lease_ms = tonumber(ARGV[2])
 
-local function keep(number, subject, state, is_new)
+local function keep(number, state, is_new)
   local key = KEYS[3 + number]
   if is_new then
     local left = math.max(0, state.till - now) + KEPT_MS
@@ -45,35 +46,38 @@ local function free(state, lease)
 end
 
 local reply = {whole(now), epoch, whole(before), '0'}
+local states, refused = {}, {}
 local number = 0
 for at = 3, #ARGV, 8 do
   number = number + 1
   local subject, seen, lease = ARGV[at], ARGV[at + 1], ARGV[at + 7]
-  local value = values[3 + number]
-  local state = read(value)
+  local state = states[subject] or read(values[3 + number])
+  states[subject] = state
   local is_done = 1
   if seen == 'renew' then
     if state.trial == lease then
       state.trial_till = now + lease_ms
-      keep(number, subject, state, false)
+      keep(number, state, false)
     end
   elseif seen == 'free' then
     if free(state, lease) then
-      keep(number, subject, state, false)
+      keep(number, state, false)
       tell(subject)
     end
-  elseif value and state.op == ARGV[at + 6] then
+  elseif state.op == ARGV[at + 6] then
     is_done = 1 -- came twice: the answer to the first was lost
-  elseif seen == 'any' or (ARGV[1] == epoch and tonumber(seen) == state.version) then
+  elseif seen == 'any' or (not refused[subject] and ARGV[1] == epoch
+      and tonumber(seen) == state.version) then
     change(state, at)
     if seen == 'any' then
       state.trial, state.trial_till = '', 0
     end
     free(state, lease)
-    keep(number, subject, state, true)
+    keep(number, state, true)
     tell(subject)
   else
     is_done = 0
+    refused[subject] = true -- what was judged from it falls with it
   end
   reply[#reply + 1] = is_done
   reply[#reply + 1] = state.version > 0 and written(state) or ''
