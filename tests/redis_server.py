@@ -53,10 +53,20 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @classmethod
+    def sentinel(cls) -> RedisServer:
+        """A sentinel that watches nobody yet."""
+        return cls("--sentinel")
+
     def start(self) -> None:
-        fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        own = ["--save", "", "--appendonly", "no", *self.options]
+        if "--sentinel" in self.options:  # it writes what it learns into a file of its own
+            config = self.folder / "sentinel.conf"
+            config.write_text(f"port {self.port}\ndir {self.folder}\n")
+            place, own = [str(config)], ["--sentinel"]
         self.process = subprocess.Popen(
-            [server_binary(), *fixed, "--save", "", "--appendonly", "no", *self.options],
+            [server_binary(), *place, *own],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
         )

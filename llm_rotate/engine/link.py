@@ -165,8 +165,11 @@ class _Wire:
                     await self._carry([ask for ask, _ in asks])
         except Exception as error:  # whatever it was, calls go on
             self._drop()
-            link.lost(_named(error, link.timeout_s))
-            self.probe_soon()
+            if self._loop.is_closed():
+                link.store.unsent()
+            else:
+                link.lost(_named(error, link.timeout_s))
+                self.probe_soon()
         except BaseException:
             self._drop()
             link.store.unsent()

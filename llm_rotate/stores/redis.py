@@ -190,7 +190,8 @@ class RedisStore(MemoryStore):
         with self._lock:
             for op in ops:
                 self._pending.add(op, self._states.get(op.subject, FRESH))
-        self._link.soon()
+        if self._pending.is_ready:
+            self._link.soon()
 
     def _there(self, subject: str) -> KeyState:
         """A state as the server was last heard to have it."""

@@ -1,0 +1,271 @@
+"""The way to a real server: loops, threads, forks, calls that go away, answers that get lost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from llm_rotate.config.entries import StateStoreConfig
+from llm_rotate.core.keystate import Change, KeyState, Kind
+from llm_rotate.core.outcome import Scope
+from llm_rotate.core.pool import Candidate, Lease, Refused
+from llm_rotate.engine.clock import RealClock
+from llm_rotate.engine.state import open_store
+from tests.redis_server import RedisServer, free_port
+
+NOW = time.monotonic
+KEY = Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"})
+
+
+@pytest.fixture(autouse=True)
+def _empty(server: RedisServer) -> None:
+    server.do("FLUSHALL")
+
+
+def opened(url: str, **more: Any) -> Any:
+    return open_store(StateStoreConfig(backend="redis", redis_url=url, **more), RealClock())
+
+
+def said(kind: Kind, until: float = 0.0) -> Change:
+    return Change("key:a", None, KeyState(kind, until, reason="said"))
+
+
+def test_several_loops_one_after_another_and_at_once(server: RedisServer) -> None:
+    store = opened(server.url)
+
+    async def rest_and_ask() -> Any:
+        store.transition([said(Kind.COOLDOWN, NOW() + 60)], NOW())
+        return await store.admit([KEY], NOW())
+
+    for _ in range(2):
+        assert isinstance(asyncio.run(rest_and_ask()), Refused)
+    answers: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(asyncio.run(rest_and_ask())))
+        for _ in range(8)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(answers) == 8
+    assert all(isinstance(each, Refused) for each in answers)
+    gc.collect()
+
+
+def test_what_the_last_turn_of_a_loop_said_arrives(server: RedisServer) -> None:
+    store = opened(server.url)
+
+    async def last_word() -> None:
+        lease = await store.admit([KEY], NOW())
+        assert isinstance(lease, Lease)
+        store.transition([said(Kind.DISABLED, float("inf"))], NOW())
+
+    asyncio.run(last_word())
+    assert server.do("GET", "{llmrotate}s:key:a").split(b"|")[1] == b"D"
+
+
+def test_a_thread_without_a_loop_may_say_something(server: RedisServer) -> None:
+    store = opened(server.url)
+
+    async def scenario() -> None:
+        await store.admit([KEY], NOW())
+        change = said(Kind.DISABLED, float("inf"))
+        await asyncio.to_thread(store.transition, [change], NOW())
+        await asyncio.sleep(0.1)
+        assert server.do("GET", "{llmrotate}s:key:a").split(b"|")[1] == b"D"
+
+    asyncio.run(scenario())
+
+
+def test_a_loop_that_was_just_closed_leaves_nothing_that_hurts(server: RedisServer) -> None:
+    store = opened(server.url)
+    loop = asyncio.new_event_loop()
+    assert isinstance(loop.run_until_complete(store.admit([KEY], NOW())), Lease)
+    loop.close()
+
+    async def again() -> Any:
+        return await store.admit([KEY], NOW())
+
+    assert isinstance(asyncio.run(again()), Lease)
+    gc.collect()
+
+
+def test_a_fork_has_its_own_connection_and_names(server: RedisServer) -> None:
+    store = opened(server.url)
+
+    async def lend() -> Any:
+        return await store.admit([KEY], NOW())
+
+    async def scenario() -> None:
+        first = await lend()
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                asyncio._set_running_loop(None)
+                store.forget_leases()
+                name = asyncio.run(lend()).id
+                os.write(write, name.encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+        there = await asyncio.to_thread(os.read, read, 100)
+        os.close(read)
+        os.waitpid(child, 0)
+        here = await lend()
+        assert there
+        assert there.decode().split("-")[0] != here.id.split("-")[0] == first.id.split("-")[0]
+
+    asyncio.run(scenario())
+
+
+def trial_of(server: RedisServer) -> bytes:
+    return server.do("GET", "{llmrotate}s:key:a").split(b"|")[4]
+
+
+def test_admissions_whose_callers_go_away_leave_no_trial(server: RedisServer) -> None:
+    store = opened(server.url)
+
+    async def scenario() -> None:
+        store.transition([said(Kind.PROBATION)], NOW())
+        await store.flush()
+        for turns in range(6):
+            asked = [asyncio.create_task(store.admit([KEY], NOW())) for _ in range(20)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for each in asked:
+                each.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            await store.flush()
+            await store.flush()
+            left = [each.result() for each in asked if not each.cancelled()]
+            for lease in left:
+                if isinstance(lease, Lease):
+                    store.settle(lease, (), NOW())
+            await store.flush()
+            assert trial_of(server) == b""
+
+    asyncio.run(scenario())
+
+
+class Proxy:
+    """Stands before a server and swallows the answer to the command that is told."""
+
+    def __init__(self, port: int) -> None:
+        self.port = free_port()
+        self._there = port
+        self.swallow: Callable[[bytes], bool] = lambda asked: False  # noqa: ARG005
+        self.swallowed = 0
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: Any, writer: Any) -> None:
+        there_reader, there = await asyncio.open_connection("127.0.0.1", self._there)
+        try:
+            while asked := await reader.read(1 << 20):
+                there.write(asked)
+                answer = await there_reader.read(1 << 20)
+                if self.swallow(asked):
+                    self.swallowed += 1
+                    self.swallow = lambda asked: False  # noqa: ARG005
+                    return
+                writer.write(answer)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+            there.close()
+
+
+def through_proxy(
+    server: RedisServer, scenario: Callable[[Any, Proxy], Awaitable[None]]
+) -> None:
+    async def whole() -> None:
+        async with Proxy(server.port) as proxy:
+            store = opened(f"redis://127.0.0.1:{proxy.port}", store_timeout_ms=2000)
+            await store.admit([KEY], NOW())
+            await scenario(store, proxy)
+            await store.aclose()
+
+    asyncio.run(whole())
+
+
+def test_an_admission_whose_answer_was_lost_is_answered_again_alike(server: RedisServer) -> None:
+    async def scenario(store: Any, proxy: Proxy) -> None:
+        store.transition([said(Kind.PROBATION)], NOW())
+        await store.flush()
+        proxy.swallow = lambda asked: b"EVALSHA" in asked
+        trial = await store.admit([KEY], NOW())
+        assert proxy.swallowed == 1
+        assert isinstance(trial, Lease)
+        assert trial.trials == ("key:a",)
+        assert trial_of(server).decode() == trial.id
+
+    through_proxy(server, scenario)
+
+
+def test_a_change_whose_answer_was_lost_is_made_once(server: RedisServer) -> None:
+    async def scenario(store: Any, proxy: Proxy) -> None:
+        store.transition([said(Kind.COOLDOWN, NOW() + 60)], NOW())
+        proxy.swallow = lambda asked: b"EVALSHA" in asked
+        await store.flush()
+        assert proxy.swallowed == 1
+        assert server.do("GET", "{llmrotate}s:key:a").startswith(b"1|C|")
+        assert store.state("key:a").version == 1
+
+    through_proxy(server, scenario)
+
+
+@pytest.fixture
+def own_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    server = RedisServer(*request.param)
+    yield server
+    server.close()
+
+
+def shares(url: str) -> None:
+    """Two stores at ``url`` see each other's changes."""
+    here, there = opened(url, store_timeout_ms=5000), opened(url, store_timeout_ms=5000)
+
+    async def scenario() -> None:
+        here.transition([said(Kind.COOLDOWN, NOW() + 60)], NOW())
+        await here.flush()
+        assert isinstance(await there.admit([KEY], NOW()), Refused)
+        await here.aclose()
+        await there.aclose()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("own_server", [("--unixsocket", "redis.sock")], indirect=True)
+def test_a_socket_file(own_server: RedisServer) -> None:
+    shares(f"unix://{own_server.folder}/redis.sock")
+
+
+def test_another_database(server: RedisServer) -> None:
+    shares(f"redis://127.0.0.1:{server.port}/3")
+    assert server.do("DBSIZE") == 0
+
+
+def test_a_user_who_may_do_only_what_is_needed(server: RedisServer) -> None:
+    commands = "get mget set del pexpire zadd zrem zrangebyscore time evalsha script|load hello auth select"
+    allowed = [f"+{name}" for name in [*commands.split(), "client"]]
+    server.do("ACL", "SETUSER", "worker", "on", ">pass", "~{llmrotate}*", *allowed)
+    shares(f"redis://worker:pass@127.0.0.1:{server.port}")
+    with socket.socket():  # the user is of no use to the other tests
+        server.do("ACL", "DELUSER", "worker")
