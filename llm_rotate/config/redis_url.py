@@ -50,7 +50,7 @@ def redis_address(url: str) -> RedisAddress:
     try:
         parts = urlsplit(url)
         return _address(parts, dict(parse_qsl(parts.query, strict_parsing=bool(parts.query))))
-    except (ValueError, KeyError):
+    except (ValueError, LookupError):
         raise ValueError(f"must be one of {SPELLINGS}") from None
 
 

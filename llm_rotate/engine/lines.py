@@ -196,7 +196,13 @@ class Line:
         """Ends it at once, also when its loop is gone."""
         self._is_dead = True
         writer = getattr(self._connection, "_writer", None)
-        if writer is not None:
-            self._connection._writer = self._connection._reader = None  # noqa: SLF001 - no public way without a loop
-            with suppress(RuntimeError):  # the loop is closed: the socket goes with its memory
-                writer.transport.abort()
+        if writer is None:
+            return
+        self._connection._writer = self._connection._reader = None  # noqa: SLF001 - no public way without a loop
+        try:
+            writer.transport.abort()
+        except RuntimeError:  # the loop is closed: what it will not do is done by hand
+            lost = getattr(writer.transport, "_call_connection_lost", None)
+            if lost is not None:
+                with suppress(RuntimeError):
+                    lost(None)

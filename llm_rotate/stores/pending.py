@@ -84,15 +84,13 @@ class Pending:
             del self._queues[subject], self._known[subject]
         return said
 
-    def heard(self, op: Op, is_done: bool, state: KeyState) -> bool:
-        """The server's answer to ``op``. False: nobody waits for it any more."""
+    def heard(self, op: Op, is_done: bool, state: KeyState) -> None:
+        """The server's answer to ``op``, if it is still waited for."""
         queue = self._queues.get(op.subject)
-        if queue is None or op not in queue:
-            return False
-        self._known[op.subject] = state
-        if is_done:
-            queue.remove(op)
-        return True
+        if queue is not None and op in queue:
+            self._known[op.subject] = state
+            if is_done:
+                queue.remove(op)
 
     def answered(self, subject: str) -> KeyState | None:
         """All answers of a call about ``subject`` are in: the state with what is still to be
@@ -123,6 +121,12 @@ class Pending:
     def again(self) -> None:
         """What was given out may not have been sent: it is said again."""
         self._ready = dict.fromkeys(self._queues)
+
+    def drop(self) -> list[Op]:
+        """All of it, without telling."""
+        dropped = list(self)
+        self.clear()
+        return dropped
 
     def clear(self) -> None:
         """The server is away."""

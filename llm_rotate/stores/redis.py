@@ -47,7 +47,8 @@ class RedisStore(MemoryStore):
         self._prefix = f"{{{namespace}}}s:"
         self._shared = tuple(f"{{{namespace}}}{name}" for name in ("epoch", "count", "changed"))
         self._begin()
-        self._epoch, self._count, self._is_stale = "", 0, True
+        self._epoch, self._count = "", 0
+        self._is_stale = self._is_lost = True
         self._keep_at = -math.inf
         self._told = 0
         self._dirty: dict[str, tuple[int, bool]] = {}
@@ -309,14 +310,18 @@ class RedisStore(MemoryStore):
         server_ms, epoch, before, after = _head(reply)
         told: list[News] = []
         with self._lock:
-            self._is_stale |= epoch != self._epoch
-            self._epoch = epoch
+            if epoch != self._epoch:
+                self._is_stale = self._is_lost = True
+                self._epoch = epoch
             if before == self._count:
                 self._count = after
             for op, is_done, text in zip(ops, reply[4::2], reply[5::2], strict=True):
-                state = unpacked(text, server_ms, now).state
-                self._pending.heard(op, bool(is_done), state)
+                if is_done or not self._is_lost:
+                    state = unpacked(text, server_ms, now).state
+                    self._pending.heard(op, bool(is_done), state)
             for subject in dict.fromkeys(op.subject for op in ops):
+                if self._is_lost and subject in self._pending:
+                    continue  # what stood before it forgot is still to be told
                 stands = self._pending.answered(subject)
                 if stands is not None:
                     told += self._learn(subject, Record(stands, is_tried=True), now)
@@ -350,12 +355,12 @@ class RedisStore(MemoryStore):
             for subject, record in news.items():
                 if subject in self._pending:
                     record = Record(self._pending.learn(subject, record.state), is_tried=True)
-                if asked == epoch or not self._is_mine(subject, record):
+                if asked == epoch:
                     told += self._learn(subject, record, now)
+            self._is_lost |= epoch != self._epoch
             self._count, self._epoch = count, epoch
             if asked != epoch:
-                self._is_stale = False
-                self._rejoin(news, now)
+                told += self._rejoin(news, now)
             for ask, answer in zip(batch.asks, reply[4], strict=True):
                 ask.answer = self._answer(batch, ask, answer, reply[5], now)
         self._tell(told)
@@ -415,34 +420,38 @@ class RedisStore(MemoryStore):
 
     # -- coming back
 
-    def _is_mine(self, subject: str, record: Record) -> bool:
-        """Whether a state at the server is to be held against the one here."""
-        return subject in self._dirty or self._is_ahead(subject, record.state)
-
-    def _is_ahead(self, subject: str, there: KeyState) -> bool:
-        mine = self._states.get(subject, FRESH)
-        return mine.kind is not Kind.ACTIVE and mine.version > there.version
-
-    def _rejoin(self, news: Mapping[str, Record], now: float) -> None:
+    def _rejoin(self, news: Mapping[str, Record], now: float) -> list[News]:
         """The server was away, or has lost what it knew: it is told what stands here."""
+        dropped = self._pending.drop() if self._is_lost else []
+        self._remember(dropped)
         owed, self._unfreed = self._unfreed, []
         ops = [Op(subject, self._new_id(), now, frees=lease) for subject, lease in owed]
-        dirty, self._dirty = self._dirty, {}
+        told: list[News] = []
         for subject, mine in list(self._states.items()):
-            there = news.get(subject, ABSENT).state
-            is_old = HARDNESS[mine.kind] and mine.until + FORGOTTEN_SECONDS < now
             if subject.startswith(LOCAL) or subject in self._pending:
                 continue
-            if subject in dirty:
-                offer = Offer(mine, *dirty[subject])
-            elif self._is_ahead(subject, there) and not is_old:
-                offer = Offer(mine)
+            there = news.get(subject, ABSENT)
+            offer = self._offer(subject, mine, there.state, now)
+            if offer is not None and offer.upon(there.state, now) is not None:
+                self._pending.add(Op(subject, self._new_id(), now, offer), there.state)
             else:
-                if subject not in news:
-                    self._learn(subject, ABSENT, now)
-                continue
-            self._pending.add(Op(subject, self._new_id(), now, offer), there)
+                told += self._learn(subject, there, now)
+        for subject in news.keys() - self._states.keys():
+            told += self._learn(subject, news[subject], now)
+        self._dirty.clear()
+        self._is_stale = self._is_lost = False
         self._post(ops)
+        return told
+
+    def _offer(self, subject: str, mine: KeyState, there: KeyState, now: float) -> Offer | None:
+        """What the server has to hear of a state: that was changed while it was away, that it
+        has lost, or of which it has only what was before (after a failover).
+        """
+        if subject in self._dirty:
+            return Offer(mine, *self._dirty[subject])
+        is_old = HARDNESS[mine.kind] and mine.until + FORGOTTEN_SECONDS < now
+        is_ahead = self._is_lost or mine.version > there.version
+        return Offer(mine) if is_ahead and mine.kind is not Kind.ACTIVE and not is_old else None
 
 
 def _head(reply: Sequence[Any]) -> tuple[int, str, int, int]:

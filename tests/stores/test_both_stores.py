@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -163,10 +164,87 @@ class Both(RuleBasedStateMachine):
         assert all(self.client.pttl(key) > 0 for key in self.client.keys("{test}*"))
 
 
-def test_both_stores_answer_alike(server: RedisServer) -> None:
+class Apart(RuleBasedStateMachine):
+    """Two processes that hear of each other late, and a server that may forget everything:
+    in the end they agree with each other and with the server.
+    """
+
+    client: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushdb()
+        self.clock = Clock(self.client)
+        self.processes = [direct_store(self.client, self.clock) for _ in range(2)]
+        self.live: list[tuple[Lease, RedisStore]] = []
+        self.disabled: set[str] = set()
+
+    @property
+    def now(self) -> float:
+        return self.clock.now
+
+    @rule(seconds=st.sampled_from([0, 1, 30, 61, 300]))
+    def wait(self, seconds: int) -> None:
+        self.clock.set(self.now + seconds)
+
+    @rule(window=WINDOWS, store=st.sampled_from([0, 1]))
+    def admit(self, window: list[Candidate], store: int) -> None:
+        answer = asyncio.run(self.processes[store].admit(window, self.now))
+        if isinstance(answer, Lease):
+            self.live.append((answer, self.processes[store]))
+
+    @precondition(lambda self: self.live)
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from([None, *OUTCOMES]),
+        ends=st.sampled_from(["decide", "settle"]),
+    )
+    def end(self, data: Any, outcome: Outcome | None, ends: str) -> None:
+        lease, store = data.draw(st.sampled_from(self.live))
+        subject = data.draw(st.sampled_from(lease.candidate.subjects))
+        changes = Both.changes(self, lease, subject, outcome, None)  # type: ignore[arg-type]
+        getattr(store, ends)(lease, changes, self.now)
+        if ends == "settle":
+            self.live.remove((lease, store))
+
+    @rule(key=st.sampled_from(KEYS), where=st.sampled_from([0, 1]))
+    def disable(self, key: str, where: int) -> None:
+        state = KeyState(Kind.DISABLED, float("inf"), since=self.now, reason="said")
+        self.processes[where].transition([Change(f"key:{key}", None, state)], self.now)
+        self.disabled.add(f"key:{key}")
+
+    @rule(where=st.sampled_from([0, 1]))
+    def flush(self, where: int) -> None:
+        asyncio.run(self.processes[where].flush())
+
+    @rule()
+    def forget(self) -> None:
+        self.client.delete(*self.client.keys("{test}*"), "nothing")
+        self.clock.set(self.now + 0.001)  # no server forgets twice in a microsecond
+
+    def teardown(self) -> None:
+        for lease, store in self.live:
+            store.settle(lease, (), self.now)
+        here, there = self.processes
+        for store in (here, there, here, there):
+            asyncio.run(store.flush())
+        fresh = direct_store(self.client, self.clock)
+        asyncio.run(fresh.flush())
+        for subject in SUBJECTS:
+            states = [shown(each.state(subject)) for each in (here, there, fresh)]
+            if fresh.state(subject).kind is not Kind.ACTIVE:
+                assert states[0] == states[1] == states[2], (subject, states)
+            assert {state[0] for state in states} == {states[2][0]}, (subject, states)
+        assert all(here.state(subject).kind is Kind.DISABLED for subject in self.disabled)
+        for name in self.client.keys("{test}s:*"):
+            assert self.client.get(name).split(b"|")[4] == b"", "a trial was left"
+
+
+@pytest.mark.parametrize("machine", [Both, Apart])
+def test_both_stores_answer_alike(server: RedisServer, machine: Any) -> None:
     with server.client() as client:
-        machine = type("BothStores", (Both,), {"client": client})
-        run: Callable[..., None] = machine.TestCase  # type: ignore[attr-defined]
+        running = type(machine.__name__, (machine,), {"client": client})
+        run: Callable[..., None] = running.TestCase  # type: ignore[attr-defined]
         run.settings = settings(  # type: ignore[attr-defined]
             max_examples=60,
             stateful_step_count=25,

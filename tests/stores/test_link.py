@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -120,7 +119,7 @@ def test_a_fork_has_its_own_connection_and_names(server: RedisServer) -> None:
         os.close(write)
         there = await asyncio.to_thread(os.read, read, 100)
         os.close(read)
-        os.waitpid(child, 0)
+        await asyncio.to_thread(os.waitpid, child, 0)
         here = await lend()
         assert there
         assert there.decode().split("-")[0] != here.id.split("-")[0] == first.id.split("-")[0]
@@ -163,10 +162,10 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.port = free_port()
         self._there = port
-        self.swallow: Callable[[bytes], bool] = lambda asked: False  # noqa: ARG005
+        self.swallow: Callable[[bytes], bool] = lambda asked: False
         self.swallowed = 0
 
-    async def __aenter__(self) -> Proxy:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         return self
 
@@ -182,7 +181,7 @@ class Proxy:
                 answer = await there_reader.read(1 << 20)
                 if self.swallow(asked):
                     self.swallowed += 1
-                    self.swallow = lambda asked: False  # noqa: ARG005
+                    self.swallow = lambda asked: False
                     return
                 writer.write(answer)
         except OSError:
@@ -192,9 +191,7 @@ class Proxy:
             there.close()
 
 
-def through_proxy(
-    server: RedisServer, scenario: Callable[[Any, Proxy], Awaitable[None]]
-) -> None:
+def through_proxy(server: RedisServer, scenario: Callable[[Any, Proxy], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with Proxy(server.port) as proxy:
             store = opened(f"redis://127.0.0.1:{proxy.port}", store_timeout_ms=2000)
@@ -267,5 +264,4 @@ def test_a_user_who_may_do_only_what_is_needed(server: RedisServer) -> None:
     allowed = [f"+{name}" for name in [*commands.split(), "client"]]
     server.do("ACL", "SETUSER", "worker", "on", ">pass", "~{llmrotate}*", *allowed)
     shares(f"redis://worker:pass@127.0.0.1:{server.port}")
-    with socket.socket():  # the user is of no use to the other tests
-        server.do("ACL", "DELUSER", "worker")
+    server.do("ACL", "DELUSER", "worker")
