@@ -100,6 +100,6 @@ class Offer:
             return replace(self.mine, version=current.version + 1)
         if HARDNESS[current.kind]:
             return merge(current, self.mine)
-        if self.mine.kind is Kind.ACTIVE:
+        if self.mine.kind in (Kind.ACTIVE, current.kind):
             return None
         return replace(self.mine, version=current.version + 1)
