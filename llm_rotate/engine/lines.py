@@ -181,8 +181,10 @@ class Line:
     def _meant(self, refusal: ResponseError) -> Exception:
         if isinstance(refusal, NoScriptError):
             return Unloaded()
-        if isinstance(refusal, MovedError):
-            self._lines.moved_to = refusal.node_addr
+        text = str(refusal)
+        if isinstance(refusal, MovedError) or text.startswith("MOVED "):  # by version of redis-py
+            host, _, port = text.rsplit(maxsplit=1)[-1].rpartition(":")
+            self._lines.moved_to = host.strip("[]"), int(port)
             return Moved()
         return refusal
 

@@ -68,7 +68,11 @@ class RedisStore(MemoryStore):
         link = self._link
         if not link.is_cut:
             ask = Ask(self._new_id(), candidates, self._barred(candidates, now))
-            await link.ask(ask)
+            try:
+                await link.ask(ask)
+            except BaseException:  # cancelled, perhaps with the answer already here
+                self.abandoned(ask, link.now())
+                raise
             if ask.answer is not None:
                 return ask.answer
         self._check_alone()

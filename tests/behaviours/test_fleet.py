@@ -134,6 +134,23 @@ def test_a_waiting_call_wakes_when_another_process_brings_a_key_back(sim, calm) 
         assert time.monotonic() - began < 1.2
 
 
+def test_sync_calls_and_calls_in_a_loop_share_too(sim, calm) -> None:
+    here, there = worker(sim, calm.url), worker(sim, calm.url)
+    here.keys.rest_sync("a", 600)
+    assert {there.chat_sync(MODEL, HELLO).key_id for _ in range(6)} == {"b", "c"}
+
+    async def scenario() -> None:
+        async with there:
+            assert set(await served(there)) == {"b", "c"}
+            await there.keys.disable("b")
+            assert set(await served(there, 2)) == {"c"}
+
+    run(scenario)
+    assert {here.chat_sync(MODEL, HELLO).key_id for _ in range(3)} == {"c"}
+    here.close_sync()
+    there.close_sync()
+
+
 # -- D05: what can happen to the server
 
 Fault = Callable[[RedisServer], None]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
+import trustme
 
 from llm_rotate.config.entries import StateStoreConfig
 from llm_rotate.core.keystate import Change, KeyState, Kind
@@ -159,14 +162,17 @@ def test_admissions_whose_callers_go_away_leave_no_trial(server: RedisServer) ->
 class Proxy:
     """Stands before a server and swallows the answer to the command that is told."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: Any = None) -> None:
         self.port = free_port()
+        self._tls = tls
         self._there = port
         self.swallow: Callable[[bytes], bool] = lambda asked: False
         self.swallowed = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, ssl=self._tls
+        )
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -252,6 +258,27 @@ def shares(url: str) -> None:
 @pytest.mark.parametrize("own_server", [("--unixsocket", "redis.sock")], indirect=True)
 def test_a_socket_file(own_server: RedisServer) -> None:
     shares(f"unix://{own_server.folder}/redis.sock")
+
+
+def test_tls(server: RedisServer, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    async def scenario() -> None:
+        async with Proxy(server.port, context) as proxy:
+            url = f"rediss://127.0.0.1:{proxy.port}/0"
+            store = opened(f"{url}?ssl_ca_certs={tmp_path}/ca.pem", store_timeout_ms=5000)
+            await store.flush()
+            assert store._link.failure == ""
+            stranger = opened(url, store_timeout_ms=5000)
+            await stranger.flush()
+            assert "verify" in stranger._link.failure.lower()
+            await store.aclose()
+            await stranger.aclose()
+
+    asyncio.run(scenario())
 
 
 def test_another_database(server: RedisServer) -> None:
