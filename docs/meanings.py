@@ -201,9 +201,13 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "trust_env": "Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count.",
     },
     "StateStoreConfig": {
-        "backend": "`redis` is accepted in files and [not there yet](../not-yet.md).",
-        "redis_url": "For `redis`.",
-        "redis_namespace": "For `redis`.",
+        "backend": "`redis`: one state for many processes. Needs `llm_rotate[redis]`.",
+        "redis_url": "`redis://`, `rediss://` (TLS), `unix://`, "
+        "`redis+sentinel://HOST:PORT,.../SERVICE/DB`, `redis+cluster://HOST:PORT,...`.",
+        "redis_namespace": "Pools with the same one share their state.",
+        "store_timeout_ms": "The longest that a call waits for Redis.",
+        "on_store_failure": "When Redis is away: go on with what this process knows, "
+        "or raise StoreError.",
     },
 }
 

@@ -292,3 +292,34 @@ def test_a_user_who_may_do_only_what_is_needed(server: RedisServer) -> None:
     server.do("ACL", "SETUSER", "worker", "on", ">pass", "~{llmrotate}*", *allowed)
     shares(f"redis://worker:pass@127.0.0.1:{server.port}")
     server.do("ACL", "DELUSER", "worker")
+
+
+def test_an_admission_cancelled_with_its_answer_in_hand_leaves_no_trial(
+    server: RedisServer,
+) -> None:
+    store = opened(server.url)
+
+    async def scenario() -> None:
+        store.transition([said(Kind.PROBATION)], NOW())
+        await store.flush()
+        asked = asyncio.create_task(store.admit([KEY], NOW()))
+        hand_over = store._link._wires[asyncio.get_running_loop()]._hand_over
+
+        granted: list[Any] = []
+
+        def cancelling(asks: Any) -> None:
+            hand_over(asks)
+            granted.extend(ask.answer for ask, _ in asks)
+            if granted:
+                asked.cancel()
+
+        store._link._wires[asyncio.get_running_loop()]._hand_over = cancelling
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert isinstance(granted[0], Lease)
+        assert granted[0].trials
+        store._link._wires[asyncio.get_running_loop()]._hand_over = hand_over
+        await store.flush()
+        assert trial_of(server) == b""
+
+    asyncio.run(scenario())
