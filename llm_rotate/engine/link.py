@@ -18,6 +18,7 @@ from .lines import Lines, Moved, Unloaded
 PROBE_SECONDS = (0.2, 0.6)  # between two looks for a server that is away
 WATCH_SECONDS = (0.5, 0.9)  # between two looks for news while calls wait
 HOPS = 4  # a dropped connection, a script to load, a slot that moved
+CLOSING_ROUNDS = 5
 LOG = logging.getLogger("llm_rotate")
 
 
@@ -98,8 +99,9 @@ class Link:
         loop = asyncio.get_running_loop()
         wire = self._wires.get(loop)
         if wire is None:
-            for other in [other for other in self._wires if other.is_closed()]:
-                self._wires.pop(other).abort()
+            for other in list(self._wires):  # a copy: other threads add theirs
+                if other.is_closed() and (dead := self._wires.pop(other, None)) is not None:
+                    dead.abort()
             wire = self._wires[loop] = _Wire(self, loop)
             wire.closer = _close_with_loop(wire)
             with suppress(StopIteration):  # started, the loop knows it and ends it
@@ -131,6 +133,7 @@ class _Wire:
         self._loop = loop
         self._asks: list[tuple[Ask, asyncio.Future[None]]] = []
         self._is_due = False
+        self._is_closing = False
         self._line: Any = None
         self._connecting = asyncio.Lock()
         self._flushes: set[asyncio.Task[None]] = set()
@@ -152,6 +155,8 @@ class _Wire:
 
     def _start(self) -> None:
         self._is_due = False
+        if self._is_closing and not self._asks:
+            return
         asks, self._asks = self._asks, []
         flush = self._loop.create_task(self._flush(asks))
         self._flushes.add(flush)
@@ -272,15 +277,21 @@ class _Wire:
 
     # -- the end
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, is_last: bool = False) -> None:
+        """Says what is left, and closes. ``is_last``: nothing will be said in this loop again."""
         self._cancel_timers()
-        if self._link.store.is_owing and not self._link.is_cut:
+        self._is_closing = True
+        for _ in range(CLOSING_ROUNDS):
+            if self._flushes:
+                await asyncio.wait(self._flushes)
+            if self._link.is_cut or not self._link.store.is_owing:
+                break
             await self._flush([])
-        if self._flushes:
-            await asyncio.wait(self._flushes)
         line, self._line = self._line, None
         if line is not None:
             await line.aclose()
+        self._cancel_timers()
+        self._is_closing = is_last
 
     def abort(self) -> None:
         self._cancel_timers()
@@ -297,7 +308,7 @@ async def _close_with_loop(wire: _Wire) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await wire.aclose()
+        await wire.aclose(is_last=True)
 
 
 def _named(error: Exception, timeout_s: float) -> Exception:
