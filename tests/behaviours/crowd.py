@@ -48,7 +48,8 @@ class Crowd:
 
     def hear(self, event: Event) -> None:
         if event.kind is EventKind.ATTEMPT_ENDED:
-            self.ended[str(event.outcome)] += 1
+            if event.outcome is not None:  # withdrawn before the write: nothing was sent
+                self.ended[event.outcome.value] += 1
 
     async def call(self, number: int) -> Any:
         """Every fifth one is a stream."""
