@@ -118,9 +118,9 @@ def _refusal(grant: Grant, verdict: Verdict[Any], now: float) -> Change:
 def _reason(grant: Grant, verdict: Verdict[Any]) -> str:
     if verdict.outcome is Outcome.SECRET_MISSING:
         return verdict.message
-    words = [str(verdict.status or ""), verdict.code or str(verdict.outcome)]
+    told = " ".join(str(word) for word in (verdict.status, verdict.code or verdict.outcome) if word)
     if verdict.later_s is not None:
-        words.append(f"(back in {verdict.later_s:g} s, it said)")
+        told += f", Retry-After {verdict.later_s:g}"
     if verdict.outcome is Outcome.AUTH_FAILED:
-        words.append(f"- is {grant.key.shown_ref} right?")
-    return " ".join(word for word in words if word)
+        told += f". Is {grant.key.shown_ref} right?"
+    return told

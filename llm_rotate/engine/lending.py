@@ -74,8 +74,8 @@ def _is_judged(error: BaseException) -> bool:
     return isinstance(error, Exception)
 
 
-def _once(context: object) -> None:
-    if context is not None:
+def _once(is_entered: bool) -> None:
+    if is_entered:
         raise RuntimeError("this loan was entered before: call acquire() for each")
 
 
@@ -115,10 +115,12 @@ class Loan:
     def __init__(self, borrow: Borrow, judge: Judge) -> None:
         self._borrow = borrow
         self._judge = judge
+        self._is_entered = False
         self._context: AcquireContext | None = None
 
     async def __aenter__(self) -> AcquireContext:
-        _once(self._context)
+        _once(self._is_entered)
+        self._is_entered = True
         self._context = AcquireContext(await self._borrow(), self._judge)
         return self._context
 
@@ -138,10 +140,12 @@ class SyncLoan:
     def __init__(self, borrow: Callable[[], Grant], judge: Judge) -> None:
         self._borrow = borrow
         self._judge = judge
+        self._is_entered = False
         self._context: SyncAcquireContext | None = None
 
     def __enter__(self) -> SyncAcquireContext:
-        _once(self._context)
+        _once(self._is_entered)
+        self._is_entered = True
         self._context = SyncAcquireContext(self._borrow(), self._judge)
         return self._context
 

@@ -81,7 +81,7 @@ class PoolKey:
     def shown_ref(self) -> str:
         """The secret's reference, fit to be shown."""
         scheme = self.secret_ref.partition("://")[0]
-        return "literal://..." if scheme in ("literal", self.secret_ref) else self.secret_ref
+        return "its secret" if scheme in ("literal", self.secret_ref) else self.secret_ref
 
 
 def candidate(index: int, key: PoolKey, model: str | None, upstream: str | None) -> Candidate:
