@@ -34,6 +34,7 @@ each_secret = pytest.mark.parametrize("secret", SECRETS, ids=("key-like", "plain
 def error_bodies(secret: str) -> dict[str, Any]:
     """Errors that show the secret, each in its way."""
     half = len(secret) // 2
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in secret)
     return {
         "message": {"error": {"message": f"Incorrect API key provided: {secret}."}},
         "code": {"error": {"message": "no", "code": secret, "type": secret}},
@@ -47,7 +48,7 @@ def error_bodies(secret: str) -> dict[str, Any]:
         "text": f"403 {secret}",
         "html": f"<html><title>{secret}</title><body>{secret}</body>",
         "string": json.dumps(secret),
-        "escaped": '{"error": {"message": "%s"}}' % "".join(f"\\u{ord(c):04x}" for c in secret),
+        "escaped": f'{{"error": {{"message": "{escaped}"}}}}',
         "cut": f'{{"error": {{"message": "{secret}',
     }
 
