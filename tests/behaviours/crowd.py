@@ -47,9 +47,9 @@ class Crowd:
     ended: Counter[str] = field(default_factory=Counter)
 
     def hear(self, event: Event) -> None:
-        if event.kind is EventKind.ATTEMPT_ENDED:
-            if event.outcome is not None:  # withdrawn before the write: nothing was sent
-                self.ended[event.outcome.value] += 1
+        # without an outcome it was withdrawn before the write: nothing was sent
+        if event.kind is EventKind.ATTEMPT_ENDED and event.outcome is not None:
+            self.ended[event.outcome.value] += 1
 
     async def call(self, number: int) -> Any:
         """Every fifth one is a stream."""
