@@ -123,13 +123,12 @@ class Rotation:
     def _grant(self, run: Run, stage: Stage, visit: Visit, lease: Lease) -> Grant:
         key = stage.keys[lease.candidate.index]
         clock = self._clock
-        grant = Grant(stage, visit, lease, key, run, self._store, clock, clock.now())
-        self._judge.lent(grant)
-        return grant
+        return Grant(stage, visit, lease, key, run, self._store, clock, clock.now())
 
     async def _attempt(self, grant: Grant, exchange: Exchange) -> Verdict[Any] | None:
         """One attempt, judged and recorded. None: the key went to rest before the write."""
         try:
+            self._judge.lent(grant)
             verdict = await exchange(grant)
         except Withdrawn:
             self._judge.withdrawn(grant)
