@@ -92,7 +92,8 @@ class _Proxy:
         return getattr(_made, name)
 
     async def __aenter__(self) -> Any:
-        return await self.__getattr__("__aenter__")()
+        _ = self.close  # raises ConfigurationError before configure()
+        return _made
 
     async def __aexit__(self, *raised: object) -> None:
         await self.close()
