@@ -30,7 +30,7 @@ docs: $(STAMP)  ## read the documentation on a local port
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev --editable '.[yaml,cli,prices,fast]'
+	$(BIN)/python -m pip install --quiet --group dev --editable '.[yaml,cli,prices,fast,redis]'
 	@touch $@
 
 clean:

@@ -91,6 +91,13 @@ class _Proxy:
             )
         return getattr(_made, name)
 
+    async def __aenter__(self) -> Any:
+        _ = self.close  # raises ConfigurationError before configure()
+        return _made
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
+
     def __repr__(self) -> str:
         return "<lm: not configured>" if _made is None else f"<lm: {_made!r}>"
 

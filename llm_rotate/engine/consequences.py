@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.keystate import Change, Kind, Refusal, refused, succeeded
-from ..core.outage import Outages, Refused, provider_rest, taken_back
+from ..core.outage import Outages, Refused, Signature, provider_rest, taken_back
 from ..core.outcome import FAULTS, Effect, Outcome, Scope
 from ..core.pool import Lease, StateStore
 from ..core.wire import Verdict
 from .run import Grant
-from .stages import Stage
 
+WATCHED_MODELS = 256
 OUTAGE_LIKE = (Outcome.AUTH_FAILED, Outcome.FORBIDDEN)
+
+
+@dataclass(slots=True, eq=False)
+class Past:
+    """What is remembered of one provider. ``signature``: how it refused every key when it was
+    last taken for an outage; ``watched``: refusals by model.
+    """
+
+    last_success_at: float = -math.inf
+    signature: Signature | None = None
+    watched: dict[str, Outages] = field(default_factory=dict)
+
+    def of(self, model: str) -> Outages:
+        if len(self.watched) > WATCHED_MODELS:  # names come from callers: it must not add up
+            self.watched.clear()
+        return self.watched.setdefault(model, Outages())
 
 
 class Consequences:
@@ -21,11 +39,13 @@ class Consequences:
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
+        self._past: dict[str, Past] = {}
 
     def of(self, grant: Grant, verdict: Verdict[Any], now: float) -> Sequence[Change]:
         """The changes that ``verdict`` asks for."""
         effect = FAULTS[verdict.outcome].effect
         if effect is Effect.CLEAR:
+            self.past(grant.stage.provider.name).last_success_at = now
             return cleared(grant.lease, now)
         if effect is Effect.NONE:
             return ()
@@ -34,36 +54,43 @@ class Consequences:
             return self._maybe_outage(grant, verdict, change, now)
         return (change,)
 
+    def past(self, name: str) -> Past:
+        """What is remembered of the provider ``name``, over reloads too."""
+        found = self._past.get(name)
+        if found is None:
+            found = self._past.setdefault(name, Past())
+        return found
+
     def _maybe_outage(
         self, grant: Grant, verdict: Verdict[Any], change: Change, now: float
     ) -> Sequence[Change]:
         """A refusal that may be the provider's own: if it is, no key pays for it."""
-        stage, provider = grant.stage, grant.stage.provider
-        outages = provider.outages.setdefault(stage.model or "", Outages())
+        stage, subject = grant.stage, grant.stage.provider.subject
+        past = self.past(grant.stage.provider.name)
         signature = (str(verdict.outcome), verdict.status, verdict.code)
-        state = self._store.state(provider.subject)
-        if state.kind is not Kind.ACTIVE and outages.signature == signature:
-            if provider.subject in grant.lease.trials:
-                return (provider_rest(provider.subject, state, now, change.new.reason),)
+        state = self._store.state(subject)
+        if state.kind is not Kind.ACTIVE and past.signature == signature:
+            if subject in grant.lease.trials:
+                return (provider_rest(subject, state, now, change.new.reason),)
             return ()
-        before = grant.lease.seen[grant.lease.candidate.subjects.index(change.subject)]
-        stands = self._store.state(change.subject)
-        after = change.upon(stands, now) or stands  # of a herd, a later one may have moved it
-        undo = taken_back(change.subject, before, after.version)
+        undo = self._undo(grant, change, now)
         seen = Refused(now, grant.key.key_id, signature, undo)
-        alive = stage.everyone - self._disabled(stage)
-        undone = outages.note(seen, alive, len(alive), provider.last_success_at)
+        watched = past.of(stage.model or "")
+        undone = watched.note(seen, stage.everyone, self._is_disabled, past.last_success_at)
         if not undone:
             return (change,)
-        rest = provider_rest(provider.subject, state, now, change.new.reason)
-        return (change, *undone, rest)
+        past.signature = signature
+        return (change, *undone, provider_rest(subject, state, now, change.new.reason))
 
-    def _disabled(self, stage: Stage) -> set[str]:
-        return {
-            key_id
-            for key_id in stage.everyone
-            if self._store.state(f"key:{key_id}").kind is Kind.DISABLED
-        }
+    def _undo(self, grant: Grant, change: Change, now: float) -> Change:
+        lease = grant.lease
+        before = lease.seen[lease.candidate.subjects.index(change.subject)]
+        stands = self._store.state(change.subject)
+        after = change.upon(stands, now) or stands  # of a herd, a later one may have moved it
+        return taken_back(change.subject, replace(before, since=now), after.version)
+
+    def _is_disabled(self, key_id: str) -> bool:
+        return self._store.state(f"key:{key_id}").kind is Kind.DISABLED
 
 
 def cleared(lease: Lease, now: float) -> Sequence[Change]:
@@ -91,9 +118,9 @@ def _refusal(grant: Grant, verdict: Verdict[Any], now: float) -> Change:
 def _reason(grant: Grant, verdict: Verdict[Any]) -> str:
     if verdict.outcome is Outcome.SECRET_MISSING:
         return verdict.message
-    words = [str(verdict.status or ""), verdict.code or str(verdict.outcome)]
+    told = " ".join(str(word) for word in (verdict.status, verdict.code or verdict.outcome) if word)
     if verdict.later_s is not None:
-        words.append(f"(back in {verdict.later_s:g} s, it said)")
+        told += f", Retry-After {verdict.later_s:g}"
     if verdict.outcome is Outcome.AUTH_FAILED:
-        words.append(f"- is {grant.key.shown_ref} right?")
-    return " ".join(word for word in words if word)
+        told += f". Is {grant.key.shown_ref} right?"
+    return told

@@ -30,19 +30,27 @@ class Herald:
 
     def attempt_started(self, grant: Grant) -> None:
         """A request is about to be sent."""
-        if self.listeners:
-            self._of_attempt(EventKind.ATTEMPT_STARTED, grant)
+        self._of_attempt(EventKind.ATTEMPT_STARTED, grant)
 
     def attempt_ended(self, grant: Grant, verdict: Verdict[Any], seconds: float) -> None:
         """The attempt was judged."""
+        self._of_attempt(
+            EventKind.ATTEMPT_ENDED,
+            grant,
+            outcome=verdict.outcome,
+            seconds=seconds,
+            usage=verdict.used,
+            detail=verdict.message,
+        )
+
+    def withdrawn(self, grant: Grant, seconds: float) -> None:
+        """The key went to rest before the request was written: nothing was sent."""
         if self.listeners:
             self._of_attempt(
                 EventKind.ATTEMPT_ENDED,
                 grant,
-                outcome=verdict.outcome,
                 seconds=seconds,
-                usage=verdict.used,
-                detail=verdict.message,
+                detail="withdrawn, nothing was sent",
             )
 
     def waiting(self, run: Run, seconds: float) -> None:
@@ -59,7 +67,7 @@ class Herald:
     def states_changed(self, news: Sequence[News]) -> None:
         """The store changed. What was only freed is no event."""
         for each in news:
-            if each.before is each.after:
+            if each.is_freed:
                 continue
             state = each.after
             _log.info("%s: %s %s", each.subject, state.kind, state.reason)
@@ -99,7 +107,7 @@ class Herald:
             detail=type(error).__name__ if error else "",
         )
         auth = run.last_grant.key.spec.auth_method if run.last_grant else "api_key"
-        self._log.write(event, auth, self._clock.wall())
+        self._tell(lambda told: self._log.write(told, auth, self._clock.wall()), event)
 
     def _of_attempt(self, kind: EventKind, grant: Grant, **more: Any) -> Event:
         return self._of_call(
@@ -118,12 +126,16 @@ class Herald:
         return event
 
     def _publish(self, event: Event) -> None:
-        """What a listener raises is logged and kept from the call."""
         for listener in list(self.listeners):
-            try:
-                listener(event)
-            except Exception:
-                _log.exception("a listener failed on %s", event.kind)
+            self._tell(listener, event)
+
+    @staticmethod
+    def _tell(listener: Listener, event: Event) -> None:
+        """What a listener raises is logged and kept from the call."""
+        try:
+            listener(event)
+        except Exception:
+            _log.exception("a listener failed on %s", event.kind)
 
 
 def _key_of(subject: str) -> str | None:

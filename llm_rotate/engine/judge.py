@@ -10,7 +10,7 @@ from typing import Any
 from ..core.keystate import Change
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome
 from ..core.pool import RENEW_SECONDS, News, StateStore
-from ..core.redact import redact, redact_all
+from ..core.redact import redact, redact_all, shows
 from ..core.wire import Verdict
 from ..errors import LMRotateError
 from ..types import Attempt, ChatResponse
@@ -63,11 +63,14 @@ class Judge:
         self.live[grant.lease.id] = grant
         if grant.started >= self._renewal_until:
             self._renew()
-        self.herald.attempt_started(grant)
+        if self.herald.listeners:
+            self.herald.attempt_started(grant)
 
     def withdrawn(self, grant: Grant) -> None:
         """Nothing was sent: all is given back."""
-        self._end(grant, (), self._clock.now())
+        now = self._clock.now()
+        self._end(grant, (), now)
+        self.herald.withdrawn(grant, now - grant.started)
 
     def decide(self, grant: Grant) -> None:
         """The status line, or a stream's first event, is good: the trial is won."""
@@ -84,11 +87,12 @@ class Judge:
             _hide_secrets(grant, verdict)
         self._end(grant, self._consequences.of(grant, verdict, now), now)
         self._count(grant, verdict, FAULTS[verdict.outcome], now)
-        self.herald.attempt_ended(grant, verdict, now - grant.started)
+        if self.herald.listeners:
+            self.herald.attempt_ended(grant, verdict, now - grant.started)
 
     def _end(self, grant: Grant, changes: Sequence[Change], now: float) -> None:
-        self.store.settle(grant.lease, changes, now)
         self.live.pop(grant.lease.id, None)
+        self.store.settle(grant.lease, changes, now)
 
     def _count(self, grant: Grant, verdict: Verdict[Any], fault: Fault, now: float) -> None:
         stage, seconds = grant.stage, now - grant.started
@@ -100,7 +104,6 @@ class Judge:
         if fault.effect is Effect.CLEAR:
             with self._counting:
                 tally.answered(verdict.used)
-            stage.provider.last_success_at = now
             stage.note(index, False, grant.first_s if grant.first_s is not None else seconds)
         elif fault.blame is not Blame.CALLER:
             with self._counting:
@@ -125,7 +128,7 @@ class Judge:
     def tell(self, news: Sequence[News], now: float) -> None:
         """The store changed: wakes who waits, tells who listens."""
         # Who waited for a trial's end looks again, also when the trial was lost.
-        if any(each.until <= now or each.before is each.after for each in news):
+        if any(each.until <= now or each.is_sooner or each.is_freed for each in news):
             self.bell.ring()
         self.herald.states_changed(news)
 
@@ -135,11 +138,17 @@ class Judge:
             error.attempts = tuple(run.call.attempts)
         self.herald.call_ended(run, None, error)
 
+    def call_left(self, run: Run) -> None:
+        """The caller went away with the answer half read, or gave a lent key back."""
+        self.herald.call_ended(run, None, None)
+
     def answered(self, run: Run, verdict: Verdict[ChatResponse]) -> ChatResponse:
         """The call ends well: its answer, with what the pool knows of it."""
         response, grant = verdict.value, run.last_grant
         if response is None or grant is None:
             raise AssertionError("an ok verdict carries its answer")
+        if response.request_id is not None:
+            response.request_id = redact(response.request_id, grant.key.secret)
         response.provider = grant.stage.provider.name
         response.key_id = grant.key.spec.key_id
         response.upstream = response.upstream or grant.stage.upstream
@@ -153,6 +162,10 @@ def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
     secret = grant.key.secret
     verdict.message = redact(verdict.message, secret)
     verdict.body = redact_all(verdict.body, secret)
+    verdict.code = redact(verdict.code, secret) if verdict.code else None
+    verdict.request_id = redact(verdict.request_id, secret) if verdict.request_id else None
+    if verdict.error is not None and shows(verdict.error, secret):
+        verdict.error = None
     if verdict.outcome is Outcome.AUTH_FAILED:
         grant.key.ready = None  # a secret changed on disk is read again at the next use
 

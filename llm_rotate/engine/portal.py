@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextvars
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -37,12 +36,15 @@ class Portal:
                 "callback, most likely): await the async form there instead"
             )
         loop = self._running_loop()
-        context = contextvars.copy_context()
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
         task: list[asyncio.Task[T]] = []
 
         def start() -> None:
-            task.append(loop.create_task(make(), context=context))
+            try:
+                task.append(loop.create_task(make()))
+            except BaseException as error:
+                done.set_exception(error)
+                raise
             task[0].add_done_callback(lambda ended: _hand_over(ended, done))
 
         loop.call_soon_threadsafe(start)
@@ -82,7 +84,7 @@ class Portal:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        _run_on(loop)
         pending = asyncio.all_tasks(loop)
         for task in pending:
             task.cancel()
@@ -91,6 +93,16 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         loop.close()
+
+
+def _run_on(loop: asyncio.AbstractEventLoop) -> None:
+    """A callback of the caller's that exits must not take everybody's loop with it."""
+    while True:
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            continue
+        return
 
 
 def _hand_over(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.call import BACKOFF_LONGEST_SECONDS, NONE, Call, Visit
 from ..core.outcome import FAULTS, Next, Outcome
-from ..core.pool import Lease
+from ..core.pool import LEASE_SECONDS, Lease
 from ..core.wire import Verdict
 from ..errors import CapabilityError
 from ..types import Attempt
@@ -73,9 +73,8 @@ class Rotation:
                     too_large = verdict.outcome is Outcome.TOO_LARGE_FOR_KEY
                     run.call.refused(visit, index, too_large)
                 case Next.RETRY:
-                    if not run.call.faulted(visit, index):
-                        break
-                    if not await self._back_off(run, visit, verdict.later_s):
+                    self._heed(run, visit, verdict.later_s)
+                    if not (run.call.faulted(visit, index) and await self._back_off(run, visit)):
                         break
                 case _:
                     raise endings.provider_error(run)
@@ -83,7 +82,7 @@ class Rotation:
         return None
 
     def _can_carry(self, run: Run, stage: Stage, visit: Visit, exchange: Exchange) -> bool:
-        if visit.is_closed or not run.call.is_open(visit):
+        if visit.is_early(self._clock.now()) or not run.call.is_open(visit):
             return False
         try:
             exchange.prepare(stage)
@@ -99,7 +98,8 @@ class Rotation:
 
     async def _lease(self, run: Run, stage: Stage, visit: Visit) -> Grant | None:
         excluded = run.call.excluded(visit)
-        lease = await self._admit(run, stage, excluded | visit.faulted)
+        untried = excluded | visit.faulted if visit.faulted else excluded
+        lease = await self._admit(run, stage, untried)
         if lease is None and visit.faulted:
             visit.faulted = NONE
             lease = await self._admit(run, stage, excluded)
@@ -123,13 +123,12 @@ class Rotation:
     def _grant(self, run: Run, stage: Stage, visit: Visit, lease: Lease) -> Grant:
         key = stage.keys[lease.candidate.index]
         clock = self._clock
-        grant = Grant(stage, visit, lease, key, run, self._store, clock, clock.now())
-        self._judge.lent(grant)
-        return grant
+        return Grant(stage, visit, lease, key, run, self._store, clock, clock.now())
 
     async def _attempt(self, grant: Grant, exchange: Exchange) -> Verdict[Any] | None:
         """One attempt, judged and recorded. None: the key went to rest before the write."""
         try:
+            self._judge.lent(grant)
             verdict = await exchange(grant)
         except Withdrawn:
             self._judge.withdrawn(grant)
@@ -150,15 +149,25 @@ class Rotation:
             endings.check_deadline(run, self._clock.now(), verdict.error)
         return verdict
 
-    async def _back_off(self, run: Run, visit: Visit, stated_s: float | None) -> bool:
-        """Sleeps before a retry. False: the time is too long, the stage is over."""
-        seconds = stated_s
-        if seconds is None:
-            seconds = self._rng.uniform(0.0, run.call.backoff_limit())
-        elif seconds > BACKOFF_LONGEST_SECONDS:
+    def _heed(self, run: Run, visit: Visit, stated_s: float | None) -> None:
+        """A time stated with a fault replaces the back-off; one too long ends the stage."""
+        if stated_s is None:
+            visit.not_before = None
+            return
+        visit.not_before = self._clock.now() + stated_s
+        if stated_s > BACKOFF_LONGEST_SECONDS or visit.not_before >= run.plan.deadline:
             visit.is_closed = True
+
+    async def _back_off(self, run: Run, visit: Visit) -> bool:
+        """Sleeps before a retry. False: the stage is over, or the deadline would pass first."""
+        if visit.is_closed:
             return False
-        if self._clock.now() + seconds >= run.plan.deadline:
+        now = self._clock.now()
+        if visit.not_before is None:
+            seconds = self._rng.uniform(0.0, run.call.backoff_limit())
+        else:
+            seconds = max(0.0, visit.not_before - now)
+        if now + seconds >= run.plan.deadline:
             return False
         self._herald.waiting(run, seconds)
         await self._clock.sleep(seconds)
@@ -169,9 +178,10 @@ class Rotation:
         call = run.call
         if run.refusals and not call.sent_in_pass and all(v.is_closed for v in call.visits):
             raise endings.cannot_carry(run)
-        left_early = [v for v in call.visits if v.faults and call.is_open(v)]
-        if left_early and call.may_retry and call.sent_in_pass:
-            if await self._back_off(run, left_early[0], None):
+        now = self._clock.now()
+        left_early = [v for v in call.visits if call.is_open(v) and (v.faults or v.is_early(now))]
+        if left_early and call.may_retry:
+            if await self._back_off(run, min(left_early, key=lambda v: v.not_before or 0.0)):
                 return
             raise endings.over(run, self._judge)
         seconds = self._wait_seconds(run)
@@ -196,5 +206,8 @@ class Rotation:
             skip = run.call.excluded_next(visit)
             earliest = min(earliest, stage.earliest(now, skip))
             if stage.is_trying(skip) and now < latest:
-                earliest = min(earliest, latest)
-        return max(0.0, earliest - now) if earliest <= latest else None
+                earliest = min(earliest, latest, now + LEASE_SECONDS)
+        run.earliest = earliest
+        if earliest > latest or earliest == math.inf:
+            return None
+        return max(0.0, earliest - now)

@@ -225,7 +225,8 @@ def test_S01_cut_after_so_many_chunks_on_real_sockets(provider, after):
 @pytest.mark.parametrize("after", [1, 2])
 def test_S01_an_error_event_after_a_chunk_interrupts(door, provider, after):
     with door(provider=provider, keys=KEYS) as world:
-        world.sim.key("k1").error_in_stream(after)
+        # apart, or the last chunk and the error come in one read: nothing was handed out then
+        world.sim.key("k1").slow(0.0, between=0.05).error_in_stream(after)
         chunks, opened, error = streamed(world)
         assert states(world) == {"active"}
         assert world.lm.usage_summary_sync()["by_key"]["k1"]["failures"] == 1
@@ -234,6 +235,19 @@ def test_S01_an_error_event_after_a_chunk_interrupts(door, provider, after):
     assert asked(world) == ["k1"]
     with pytest.raises(LMRotateError, match="has not ended"):
         opened.response  # noqa: B018 - reading it is the test
+
+
+@each_dialect
+@each_door
+def test_S01_an_error_that_came_together_with_the_first_chunk_is_rotated(door, provider):
+    """Nothing had been handed out."""
+    wire = WIRES[provider]
+    with door(provider=provider, keys=KEYS) as world:
+        sends(world.sim, [b"".join((*wire.opening, wire.said("never seen"), wire.overloaded))])
+        chunks, _, error = streamed(world)
+    assert error is None
+    assert text(chunks) == "You said: hello"
+    assert asked(world) == ["k1", "k2"]
 
 
 @each_dialect

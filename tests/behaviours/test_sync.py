@@ -270,6 +270,35 @@ print(codes)
     assert run(sim, provider, FORK + script) == "{0}\n"
 
 
+LEAVES = {
+    "closes": "lambda: stream.close()",
+    "drops": "drop",
+    "closes in a loop of its own": "lambda: asyncio.run(stream._stream.aclose())",
+}
+
+
+@each_dialect
+@pytest.mark.parametrize("leave", LEAVES)
+def test_C04_a_forked_child_leaves_the_parents_stream_alone(provider, sim, leave):
+    """It has the same connection: to close it would cut the parent's answer off."""
+    sim.key("k1").slow(0.0, between=0.1)
+    script = f"""
+import gc
+stream = lm.chat_stream_sync(MODEL, HELLO, timeouts={{"idle": 3}})
+words = [next(stream).delta]
+def drop():
+    global stream
+    del stream
+    gc.collect()
+print(forked({LEAVES[leave]}))
+print("".join(words + [chunk.delta for chunk in stream]))
+print(ask(timeouts={{"first_byte": 3}}))
+"""
+    out = run(sim, provider, FORK + script)
+    assert out.split("\n")[:3] == ["0", "You said: hello", "You said: hello"]
+    assert sim.streams_cut_by_client == 0
+
+
 # -- the end
 
 ENDS = {

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llm_rotate import DeadlineError, NoAvailableKeyError
+from llm_rotate.testing import Scripted
 from llm_rotate.testing.clock import EPOCH
 
 from .dialects import all_answered, each_dialect, health_of, moments
@@ -193,6 +194,27 @@ def test_R15_lost_trials_come_one_at_a_time_and_each_at_its_time(provider: str) 
     assert moments(world, "a")[:5] == [0.0, 5.0, 10.0, 15.0, 20.0]
     assert overlap.most_before(1022.0) == 1
     assert moments(world, "a")[5:] == [22.0] * 19
+
+
+@each_dialect
+def test_R15_who_waits_hears_of_another_calls_lost_trial(provider: str) -> None:
+    """The trial's own call does not come again: who waits goes when the new rest is over."""
+    world = World(["a"], provider=provider)
+    world.sim.key("a").slow(2).answers(
+        [Scripted(429, headers={"retry-after": str(seconds)}) for seconds in (5, 4)]
+    )
+
+    async def scenario() -> None:
+        await refused_all(world)
+        await asyncio.sleep(5)
+        trial = asyncio.create_task(refused_all(world))
+        await asyncio.sleep(1)
+        waiting = asyncio.create_task(world.chat(max_wait_seconds=50))
+        await trial
+        assert (await waiting).key_id == "a"
+
+    world.run(scenario)
+    assert moments(world, "a") == [0.0, 7.0, 13.0]
 
 
 @each_dialect

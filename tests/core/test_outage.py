@@ -29,9 +29,21 @@ def refusal(
 
 
 def note(
-    outages: Outages, refused: Refused, keys: tuple[str, ...] = KEYS, success: float = -math.inf
+    outages: Outages,
+    refused: Refused,
+    keys: tuple[str, ...] = KEYS,
+    success: float = -math.inf,
+    disabled: tuple[str, ...] = (),
 ) -> list[Change]:
-    return outages.note(refused, frozenset(keys), len(keys), success)
+    return outages.note(refused, frozenset(keys), disabled.__contains__, success)
+
+
+def test_a_disabled_key_is_not_waited_for() -> None:
+    outages = Outages()
+    keys = (*KEYS, "lost")
+    for key in KEYS[:2]:
+        assert note(outages, refusal(key), keys, disabled=("lost",)) == []
+    assert note(outages, refusal(KEYS[2]), keys, disabled=("lost",))
 
 
 def test_all_of_three_refused_alike_are_an_outage_and_are_taken_back() -> None:

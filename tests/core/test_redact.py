@@ -74,7 +74,7 @@ JSON = st.recursive(
 )
 
 
-@given(JSON, SECRETS.filter(lambda text: text.isalnum()))
+@given(JSON, SECRETS.filter(lambda text: text.isalnum() and not text.isdigit()))
 def test_a_body_loses_its_secrets_wherever_they_are(body: object, secret: str) -> None:
     whole = {"error": {"message": f"bad {secret}", "seen": [body, {f"k-{secret}": secret}]}}
     shown = json.dumps(redact_all(whole, secret))
