@@ -294,6 +294,7 @@ class LMRotate:
             timeout_s=limit,
             deadline=math.inf if limit is None else pool.clock.now() + limit,
             affinity=affinity if affinity is None else str(affinity),
+            is_pinned=provider is not None,
         )
 
     def _exchange(self, request: ChatRequest, timeouts: Mapping[str, float] | None) -> HttpExchange:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..core.redact import is_key_like
 from ..secrets import SPELLINGS, scheme_of
 from ..strategies import STRATEGIES
 from . import checks
@@ -233,11 +234,26 @@ class KeyConfig(Entry):
     metadata: dict[str, Any] = Field(default_factory=dict)
     base_url: Address | None = None
 
+    @field_validator("key_id")
+    @classmethod
+    def _is_a_name(cls, key_id: str) -> str:
+        if is_key_like(key_id):
+            raise ValueError(
+                "looks like a secret, and key_ids are shown; "
+                "give the key a name, and say in secret_ref where its secret is"
+            )
+        return key_id
+
     @field_validator("secret_ref")
     @classmethod
-    def _has_a_scheme(cls, reference: str) -> str:
-        if reference and scheme_of(reference) is None:
+    def _leads_somewhere(cls, reference: str) -> str:
+        scheme = scheme_of(reference)
+        if reference and scheme is None:
             raise ValueError(f"needs a scheme: {SPELLINGS}")
+        if scheme == "env" and is_key_like(reference.removeprefix("env://")):
+            raise ValueError(
+                "env:// takes the name of a variable, and what stands there looks like a secret"
+            )
         return reference
 
     @field_validator("auth_config")

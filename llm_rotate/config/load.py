@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
 from .entries import DefaultsConfig
 from .models import LMRotateConfig, warn_of_literals
+from .parse import PARSERS
 from .problems import hint, problem, told
 from .references import field, numbered
 
@@ -127,9 +127,9 @@ def _with_priority(key: Any, priorities: Mapping[str, int]) -> Any:
 
 
 def _read(path: Path) -> Any:
-    parse = _PARSERS.get(path.suffix.lower())
+    parse = PARSERS.get(path.suffix.lower())
     if parse is None:
-        raise ConfigurationError(f"must be a file of these kinds: {', '.join(_PARSERS)}")
+        raise ConfigurationError(f"must be a file of these kinds: {', '.join(PARSERS)}")
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
@@ -141,30 +141,3 @@ def _read(path: Path) -> Any:
     if not text.strip():
         raise ConfigurationError("is empty; a registry is a mapping that holds a list of keys")
     return parse(text)
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        reason = f"is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-    raise ConfigurationError(reason)
-
-
-def _yaml(text: str) -> Any:
-    try:
-        import yaml  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ConfigurationError(
-            "YAML needs the yaml extra of this package, which is PyYAML "
-            "(pip install pyyaml); JSON needs nothing"
-        ) from None
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-    where = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    raise ConfigurationError(f"is not YAML{where}")
-
-
-_PARSERS: Mapping[str, Callable[[str], Any]] = {".json": _json, ".yaml": _yaml, ".yml": _yaml}

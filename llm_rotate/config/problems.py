@@ -13,12 +13,16 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ..core.redact import HIDDEN, is_key_like
 from ..errors import ConfigurationError
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]
 
 LONGEST_LIST = 12
+# What others call the field in which a key's secret stands.
+MEANT_AS_SECRET = frozenset({"api_key", "key", "token", "secret"})
+TO_SECRET_REF = "; did you mean 'secret_ref'? It says where the secret is: env://OPENAI_API_KEY"
 _PLAIN = re.compile(r"[A-Za-z_$][\w-]*")
 
 
@@ -26,7 +30,9 @@ def path_text(path: Path) -> str:
     """``("keys", 2, "tags")`` as ``keys[2].tags``."""
     text = ""
     for step in path:
-        if isinstance(step, str) and _PLAIN.fullmatch(step):
+        if isinstance(step, str) and is_key_like(step):
+            text += f".{HIDDEN}" if text else HIDDEN
+        elif isinstance(step, str) and _PLAIN.fullmatch(step):
             text += f".{step}" if text else step
         else:
             text += f"[{step!r}]"
@@ -40,7 +46,7 @@ def problem(path: Path, reason: str) -> str:
 
 def hint(written: Any, known: Iterable[str]) -> str:
     """The nearest of ``known``, or all of them if none is near and they are few."""
-    names = list(dict.fromkeys(known))
+    names = [name for name in dict.fromkeys(known) if not is_key_like(name)]
     near = nearest(written, names)
     if near:
         return f"; did you mean {near!r}?"
@@ -81,7 +87,12 @@ def _reason(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 def _no_such_field(detail: ErrorDetails, model: type[BaseModel]) -> str:
     *outer, name = detail["loc"]
-    return f"no such field{hint(name, _fields_at(model, tuple(outer)))}"
+    if isinstance(name, str) and is_key_like(name):
+        return "no such field, and its name looks like a secret"
+    fields = _fields_at(model, tuple(outer))
+    if name in MEANT_AS_SECRET and "secret_ref" in fields:
+        return f"no such field{TO_SECRET_REF}"
+    return f"no such field{hint(name, fields)}"
 
 
 def _not_a_choice(detail: ErrorDetails, _: type[BaseModel]) -> str:

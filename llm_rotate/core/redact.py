@@ -13,6 +13,8 @@ _KEY_LIKE = re.compile(
     r"|\b(?:sk|pk|rk|gsk|xai|key|tgp|csk|fw|AKIA|ASIA|AIza)[-_]?[A-Za-z0-9_*.\-]*"
     r"(?:\*{3,}|[A-Za-z0-9_\-]{16,})[A-Za-z0-9_*.\-]*"
 )
+# Of the beginnings of keys, those that are words, with words behind: key-production-eu-1.
+_WORDS = re.compile(r"(?i)(?:key|fw|xai)(?:[-_.][A-Za-z0-9]{0,15})+")
 SHORTEST_SECRET = 6
 
 
@@ -21,6 +23,16 @@ def redact(text: str, secret: str | None = None) -> str:
     if secret and len(secret) >= SHORTEST_SECRET:
         text = text.replace(secret, HIDDEN)
     return _KEY_LIKE.sub(HIDDEN, text)
+
+
+def is_key_like(name: str) -> bool:
+    """Whether ``name``, which should be a name, looks like a key."""
+    return any(not _WORDS.fullmatch(found[0]) for found in _KEY_LIKE.finditer(name))
+
+
+def shown(name: str) -> str:
+    """``name``, unless it looks like a key."""
+    return HIDDEN if is_key_like(name) else name
 
 
 def shows(error: BaseException, secret: str | None) -> bool:

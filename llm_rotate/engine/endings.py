@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,7 @@ from ..errors import (
     NoAvailableKeyError,
     ProviderError,
 )
+from ..types import Attempt
 from .judge import Judge
 from .run import Run
 from .stages import Stage
@@ -28,10 +30,10 @@ ADVICE: Mapping[Outcome, str] = {
     Outcome.CONTENT_FILTERED: "The provider's policy refused the request; no key was punished.",
     Outcome.AUTH_FAILED: "Check the key's secret_ref, or `llm-rotate keys check`.",
     Outcome.TOO_LARGE_FOR_KEY: "Shorten the request, or add a key with a larger limit.",
-    Outcome.TIMED_OUT: "Raise the provider's timeouts, or give it a fallback chain.",
+    Outcome.TIMED_OUT: "Raise the timeouts, or let a fallback chain lead to another provider.",
     Outcome.UNREACHABLE: "Check base_url, the network and any proxy.",
-    Outcome.OVERLOADED: "Raise max_retries, or give the provider a fallback chain.",
-    Outcome.SERVER_ERROR: "Raise max_retries, or give the provider a fallback chain.",
+    Outcome.OVERLOADED: "Raise max_retries, or let a fallback chain lead to another provider.",
+    Outcome.SERVER_ERROR: "Raise max_retries, or let a fallback chain lead to another provider.",
 }
 
 
@@ -61,8 +63,8 @@ def provider_error(run: Run) -> LMRotateError:
     said = " ".join(str(word) for word in (verdict.status, verdict.code) if word)
     text = (
         f"{grant.stage.provider.name} ({grant.key.key_id}, '{grant.stage.model}') "
-        f"{said or str(verdict.outcome)}: {verdict.message or 'no message'} "
-        f"{ADVICE.get(verdict.outcome, '')}"
+        f"{said or str(verdict.outcome)}: {_sentence(verdict.message or 'no message')} "
+        f"{_tried(run.call.attempts)}{ADVICE.get(verdict.outcome, '')}"
     )
     error = kind(
         text.strip(),
@@ -78,6 +80,19 @@ def provider_error(run: Run) -> LMRotateError:
     )
     error.__cause__ = verdict.error
     return error
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
+def _tried(attempts: Sequence[Attempt]) -> str:
+    """What else was tried: a chain's last provider is not the whole story."""
+    if len(attempts) < 2:
+        return ""
+    counts = Counter(f"{attempt.provider} {attempt.outcome}" for attempt in attempts)
+    told = ", ".join(f"{what} x{count}" for what, count in counts.items())
+    return f"{len(attempts)} attempts: {told}. "
 
 
 def cannot_carry(run: Run) -> CapabilityError:
@@ -132,6 +147,7 @@ class _Obstacle:
     until: float
     why: str
     is_disabled: bool = False
+    is_secret: bool = False
 
 
 def _obstacles(stage: Stage, visit: Visit, run: Run, judge: Judge, now: float) -> list[_Obstacle]:
@@ -143,7 +159,8 @@ def _obstacles(stage: Stage, visit: Visit, run: Run, judge: Judge, now: float) -
             worst, subject = max(rests, key=lambda pair: pair[0].until)
             disabled = worst.kind is Kind.DISABLED
             why = describe(worst, now, subject)
-            found.append(_Obstacle(key.key_id, worst.until, why, disabled))
+            secret = worst.outcome is Outcome.SECRET_MISSING
+            found.append(_Obstacle(key.key_id, worst.until, why, disabled, secret))
         elif index in visit.refused or index in visit.earlier:
             found.append(_Obstacle(key.key_id, math.inf, "failed in this call"))
         elif any(each.kind_at(now) is Kind.PROBATION for each, _ in states):
@@ -166,6 +183,8 @@ def _advice(run: Run, found: Sequence[_Obstacle], now: float) -> str:
     """What would have helped, by what stood in the way."""
     plan, seconds = run.plan, run.earliest - now
     steps = []
+    if all(each.is_secret for each in found):
+        return "Give the keys their secrets: set what their secret_ref names, or change it."
     if run.earliest > plan.deadline and seconds < math.inf:
         steps.append(f"pass a timeout over {seconds:.0f} s")
     elif plan.max_wait_s - run.waited_s < seconds < 3600:
@@ -176,7 +195,9 @@ def _advice(run: Run, found: Sequence[_Obstacle], now: float) -> str:
     if disabled is not None:
         steps.append(f"mend a disabled key and call lm.keys.enable('{disabled}')")
     steps.append("add a key")
-    if len(plan.stages) == 1 and plan.stages[0].model is not None:
+    if plan.is_pinned and plan.stages[0].model is not None:
+        steps.append("leave provider= out, so that a fallback chain applies")
+    elif len(plan.stages) == 1 and plan.stages[0].model is not None:
         steps.append(f"give '{plan.stages[0].provider.name}' a fallback chain")
     advice = ", ".join(steps[:-1]) + (", or " if len(steps) > 1 else "") + steps[-1] + "."
     return advice[0].upper() + advice[1:]

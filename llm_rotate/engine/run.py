@@ -18,7 +18,7 @@ from .stages import PoolKey, Stage
 class Plan:
     """What a call may do. ``timeout_s`` as it was given, ``deadline`` the same as a time, inf for
     none; ``max_wait_s``: seconds that all its waits together may last. ``asked``: the model as
-    the caller named it.
+    the caller named it. ``is_pinned``: the caller named the provider, so no chain applies.
     """
 
     asked: str
@@ -29,6 +29,7 @@ class Plan:
     deadline: float = math.inf
     affinity: str | None = None
     is_stream: bool = False
+    is_pinned: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -192,7 +192,7 @@ ANTHROPIC = Tongue(
         Row(Outcome.MODEL_NOT_FOUND, _ANTHROPIC, code="not_found_error"),
         Row(Outcome.BAD_REQUEST, _ANTHROPIC, code="request_too_large"),
         Row(Outcome.RATE_LIMITED, _ANTHROPIC, code="rate_limit_error"),
-        Row(Outcome.SERVER_ERROR, _ANTHROPIC, code="api_error"),
+        Row(Outcome.SERVER_ERROR, _ANTHROPIC, 500, "api_error"),
         Row(Outcome.TIMED_OUT, _ANTHROPIC, code="timeout_error"),
         Row(Outcome.OVERLOADED, _ANTHROPIC, code="overloaded_error"),
         Row(Outcome.QUOTA_EXHAUSTED, _ANTHROPIC_CREDIT, 400, text="credit balance is too low"),

@@ -122,8 +122,6 @@ FAULTY: dict[str, tuple[Callable[[Any], Any], Outcome]] = {
     "dropped": (lambda key: key.drop(), Outcome.SERVER_ERROR),
     "too slow": (lambda key: key.slow(float("inf")), Outcome.TIMED_OUT),
 }
-# Told by its code, api_error, rather than by a status that this provider does not document.
-TOLD_OTHERWISE = {("anthropic", "503"): Outcome.SERVER_ERROR}
 # What an outcome leaves: the key's own state, and that of its scope for the model.
 STATES = {
     Outcome.RATE_LIMITED: ("active", "cooldown"),
@@ -148,7 +146,7 @@ def check_state(world: Sockets, outcome: Outcome) -> None:
 @pytest.mark.parametrize("case", FAULTY)
 def test_C05_an_sdks_exception_is_judged_as_the_table_says(provider, mode, case):
     script, outcome = FAULTY[case]
-    outcome = TOLD_OTHERWISE.get((provider, case), outcome)
+    outcome = outcome
     with world_of(provider) as (world, ended):
         key = world.sim.key("k1")
         if case == "404":

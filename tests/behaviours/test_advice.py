@@ -116,3 +116,46 @@ def test_R10_a_timeout_is_shown_as_it_was_given(provider, timeout):
                 await world.chat(timeout=timeout)
 
         world.run(scenario)
+
+
+def test_R13_a_call_that_names_its_provider_is_told_that_no_chain_applies():
+    chains = {"openai": [{"provider": "anthropic", "model": "claude-haiku-4-5"}]}
+    world = World({"k1": "openai", "k2": "anthropic"}, fallback_chains=chains)
+
+    async def scenario() -> None:
+        await world.lm.keys.rest("k1", 80)
+        text = await failed(world, provider="openai")
+        assert "leave provider= out" in text
+        assert "give 'openai' a fallback chain" not in text
+
+    world.run(scenario)
+
+
+@each_dialect
+def test_R16_a_missing_secret_is_not_waited_for(provider):
+    def unset(config: Any) -> Any:
+        config.keys[0].secret_ref = "env://LLM_ROTATE_TEST_UNSET"
+        return config
+
+    world = World(["k1"], provider=provider, edit=unset)
+
+    async def scenario() -> None:
+        text = await failed(world)
+        assert "LLM_ROTATE_TEST_UNSET" in text
+        assert "set what their secret_ref names" in text
+        assert "max_wait_seconds" not in text
+
+    world.run(scenario)
+
+
+def test_C07_what_failed_before_the_last_provider_is_told_too():
+    chains = {"openai": [{"provider": "anthropic", "model": "claude-haiku-4-5"}]}
+    world = World({"k1": "openai", "k2": "anthropic"}, fallback_chains=chains)
+    for provider in ("openai", "anthropic"):
+        world.sim.provider(provider).outage(status=503)
+
+    async def scenario() -> None:
+        text = await failed(world, max_retries=1)
+        assert "3 attempts: openai overloaded x2, anthropic overloaded x1." in text
+
+    world.run(scenario)
