@@ -146,7 +146,6 @@ def check_state(world: Sockets, outcome: Outcome) -> None:
 @pytest.mark.parametrize("case", FAULTY)
 def test_C05_an_sdks_exception_is_judged_as_the_table_says(provider, mode, case):
     script, outcome = FAULTY[case]
-    outcome = outcome
     with world_of(provider) as (world, ended):
         key = world.sim.key("k1")
         if case == "404":
