@@ -21,8 +21,8 @@ Path = tuple[str | int, ...]
 
 LONGEST_LIST = 12
 # What others call the field in which a key's secret stands.
-MEANT_AS_SECRET = frozenset({"api_key", "key", "token", "secret"})
-TO_SECRET_REF = "; did you mean 'secret_ref'? It says where the secret is: env://OPENAI_API_KEY"
+SECRET_REF_MEANT = frozenset({"api_key", "key", "token", "secret"})
+REFERENCE_HINT = "; did you mean 'secret_ref'? It says where the secret is: env://OPENAI_API_KEY"
 _PLAIN = re.compile(r"[A-Za-z_$][\w-]*")
 
 
@@ -90,8 +90,8 @@ def _no_such_field(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if isinstance(name, str) and is_key_like(name):
         return "no such field, and its name looks like a secret"
     fields = _fields_at(model, tuple(outer))
-    if name in MEANT_AS_SECRET and "secret_ref" in fields:
-        return f"no such field{TO_SECRET_REF}"
+    if name in SECRET_REF_MEANT and "secret_ref" in fields:
+        return f"no such field{REFERENCE_HINT}"
     return f"no such field{hint(name, fields)}"
 
 

@@ -17,6 +17,9 @@ from llm_rotate.errors import ConfigurationError
 
 SECRET = "sk-hidden-0123456789"
 KEY = {"key_id": "oai-1", "provider": "openai"}
+TO_SECRET_REF = (
+    "no such field; did you mean 'secret_ref'? It says where the secret is: env://OPENAI_API_KEY"
+)
 
 
 def mistake(registry, use_keys=None, **arguments):
@@ -131,6 +134,58 @@ def test_F01_all_mistakes_come_at_once():
     ]
 
 
+@pytest.mark.parametrize("word", [SECRET, "gsk_" + 52 * "a", "sk-proj-abcd1234efgh5678"])
+def test_F01_a_secret_in_the_place_of_a_name_is_refused_and_not_shown(word):
+    registry = {
+        "keys": [
+            KEY | {"key_id": word},
+            KEY | {word: "x"},
+            KEY | {"key_id": "b", "secret_ref": f"env://{word}"},
+            KEY | {"key_id": "c", "secret_ref": f"env://{word}#1"},
+        ],
+        "providers": {word: {"bas_url": "x"}},
+        word: 1,
+    }
+    error = mistake(registry, ["oai-2"])
+    assert word not in str(error)
+    named = (
+        "looks like a secret, and key_ids are shown; "
+        "give the key a name, and say in secret_ref where its secret is"
+    )
+    variable = "env:// takes the name of a variable, and what stands there looks like a secret"
+    assert error.problems == (
+        "use_keys[0]: no such key; did you mean 'oai-1'?",
+        "providers.[hidden].bas_url: no such field; did you mean 'base_url'?",
+        f"keys[0].key_id: {named}",
+        "keys[1].[hidden]: no such field, and its name looks like a secret",
+        f"keys[2].secret_ref: {variable}",
+        f"keys[3].secret_ref: {variable}",
+        "[hidden]: no such field, and its name looks like a secret",
+    )
+
+
+def test_a_hint_shows_no_secret_that_stands_as_a_name():
+    error = mistake({"keys": [KEY | {"key_id": SECRET}]}, [SECRET[:-1]])
+    assert SECRET[:-1] not in str(error)
+
+
+@pytest.mark.parametrize(
+    "name", ["key-production-eu-west-0001", "openai-key-production-primary", "xai-customers-europe"]
+)
+def test_names_of_words_are_no_secrets(name):
+    registry = key(key_id=name, secret_ref="env://KEY_OPENAI_PRODUCTION_EU_2")
+    assert configure_from_dict(registry, None).keys[0].key_id == name
+
+
+@pytest.mark.parametrize("name", ["api_key", "key", "token", "secret"])
+def test_F01_what_others_call_the_secret_leads_to_secret_ref(name):
+    assert str(mistake(key(**{name: SECRET}))) == f"keys[0].{name}: {TO_SECRET_REF}"
+
+
+def test_elsewhere_those_names_mean_no_secret_ref():
+    assert "secret_ref" not in str(mistake({"keys": [KEY], "http": {"token": SECRET}}))
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
@@ -156,7 +211,7 @@ def test_F01_a_registry_is_a_mapping(registry):
 def test_F01_entries_made_by_hand_are_explained_alike():
     with pytest.raises(ConfigurationError) as caught:
         KeyConfig(key_id="a", provider="openai", secret=SECRET)
-    assert str(caught.value) == "secret: no such field; did you mean 'secret_ref'?"
+    assert str(caught.value) == f"secret: {TO_SECRET_REF}"
     assert caught.value.__context__ is None
     with pytest.raises(ConfigurationError, match=r"^keys\[0\]\.provider: no such provider"):
         LMRotateConfig(keys=[KeyConfig(key_id="a", provider="opnai")])
@@ -218,8 +273,16 @@ def file_mistake(path):
         ("a.json", "", "is empty; a registry is a mapping that holds a list of keys"),
         ("a.yaml", " \n", "is empty; a registry is a mapping that holds a list of keys"),
         ("a.json", f'{{"keys": [\n  "{SECRET}",,]}}', "is not JSON: line 2, column 26: Expecting value"),
-        ("a.yml", f"keys:\n  - key_id: {SECRET}\n  provider", "is not YAML: line 3, column 11"),
+        ("a.yml", f"keys:\n  - key_id: {SECRET}\n  provider", "is not YAML: line 3, column 11: could not find expected ':'"),
         ("a.yaml", f"keys: !{SECRET} x", "is not YAML: line 1, column 7"),
+        ("a.yaml", f"keys: *{SECRET}", "is not YAML: line 1, column 7"),
+        ("a.yaml", f"keys:\n  - key_id: a\n\tprovider: {SECRET}", r"is not YAML: line 3, column 1: found character '\t' that cannot start any token"),
+        ("a.yaml", f"keys: '{SECRET}", "is not YAML: line 1, column 28: found unexpected end of stream"),
+        ("a.yaml", f"keys: [{SECRET}", "is not YAML: line 1, column 28: expected ',' or ']', but got '<stream end>'"),
+        ("a.yaml", f"keys: {SECRET}: x", "is not YAML: line 1, column 27: mapping values are not allowed here"),
+        ("a.yaml", "keys: \x01", "is not YAML: special characters are not allowed"),
+        ("a.yaml", f"keys: !!int {SECRET}", "is not YAML: a value is not what its form or its tag says"),
+        ("a.yaml", f"keys: !!timestamp {SECRET}", "is not YAML: a value is not what its form or its tag says"),
         ("a.yaml", f"- {SECRET}", "a registry must be a mapping that holds a list of keys"),
         ("a.json", f'"{SECRET}"', "a registry must be a mapping that holds a list of keys"),
         ("a.yaml", "1: 2\nkeys: [{key_id: k, provider: openai}]", "[1]: names must be text"),
@@ -233,6 +296,39 @@ def test_F01_a_broken_file_is_explained_with_its_line_but_without_its_content(
     path = tmp_path / name
     path.write_text(content)
     assert file_mistake(path) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("a.yaml", f"keys: [{SECRET}]\ndefaults:\n'keys': []", "line 3: 'keys' stands twice in one mapping, first in line 1"),
+        ("a.yaml", f"keys:\n- key_id: a\n  key_id: {SECRET}", "line 3: 'key_id' stands twice in one mapping, first in line 2"),
+        ("a.yaml", f"keys: []\n{SECRET}: 1\n{SECRET}: 1", "line 3: '[hidden]' stands twice in one mapping, first in line 2"),
+        ("a.json", f'{{"keys": ["{SECRET}"], "keys": []}}', "'keys' stands twice in one mapping"),
+        ("a.json", f'{{"keys": [{{"key_id": "a", "key_id": "{SECRET}"}}]}}', "'key_id' stands twice in one mapping"),
+        ("a.json", f'{{"{SECRET}": 1, "{SECRET}": 1}}', "'[hidden]' stands twice in one mapping"),
+    ],
+)  # fmt: skip
+def test_F01_what_stands_twice_in_one_mapping_is_refused(name, content, text, tmp_path):
+    path = tmp_path / name
+    path.write_text(content)
+    assert file_mistake(path) == text
+
+
+def test_what_yaml_merges_may_be_said_anew(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "keys:\n"
+        "- &first {key_id: a, provider: openai, priority: 1}\n"
+        "- &second {<<: *first, key_id: b, weight: 2}\n"
+        "- {<<: *second, <<: *first, key_id: c}\n"
+    )
+    keys = configure_from_file(path).keys
+    assert [(key.key_id, key.priority, key.weight) for key in keys] == [
+        ("a", 1, 1.0),
+        ("b", 1, 2.0),
+        ("c", 1, 2.0),
+    ]
 
 
 def test_F01_a_file_that_cannot_be_read_is_explained(tmp_path):
