@@ -141,7 +141,7 @@ class Bucket:
         self.spec = spec
         for meter in self.meters:
             kind = meter.kind
-            meter.reshape(spec.stated(kind), spec.burst(kind), spec.window_seconds)
+            meter.reshape(spec.stated(kind), spec.burst(kind), spec.window_seconds, self.at)
         self._need_meters(self.at)
 
     def _need_meters(self, since: float) -> None:

@@ -72,10 +72,11 @@ def _reset_seconds(reading: Reading, spec: BucketSpec) -> float | None:
 
 def _lower(meter: Meter, left: float, until: float, at: float) -> None:
     if meter.left_until > at:
-        if left > meter.left:
+        ours, theirs = max(meter.left, 0.0), max(left, 0.0)
+        if theirs > ours:
             return
-        if left == meter.left:
-            until = max(until, meter.left_until)
+        if theirs == ours:
+            left, until = min(left, meter.left), max(until, meter.left_until)
     meter.left, meter.left_until = left, until
 
 

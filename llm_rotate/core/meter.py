@@ -11,6 +11,10 @@ clock, amounts whole):
 - ``ring[0 .. slots - 1]``: taken per slot; slot number k (time x per_second, rounded down)
   lies at k % slots. ``last``: number of the newest slot; ``total``: sum of the ring.
 - ``full_at``: when the smoothing bucket is full; later than its size / rate from now is debt.
+- ``full_until``: while it held the last request the ring was full until then; 0 it was not.
+  What a bucket of requests saved up meanwhile is lost but for one: saved in full it would go
+  as one burst, fill the ring, and so on every minute. (Tokens come in sizes and are uneven
+  anyway; there it would cost 2 % of the limit.)
 - ``left``, ``left_until``: what the provider said is left, less what was taken since; stands
   until then, or not at all if that is past.
 - ``told``: the limit that the provider states, ``guess``: the one that its refusals suggest
@@ -28,6 +32,7 @@ FINE_SLOTS = 120
 FEW = 100.0
 BURST_SHARE = 1 / 12  # of the window: 5 s of a minute's rate
 FEWEST_REQUESTS = 3.0  # a smaller bucket of requests starves limits under 12 a minute
+GRACE_SECONDS = 1e-4  # many small floats added up must not hold back the last of a burst
 REQUESTS = 0  # the kinds of meters, by index
 TOKENS = 1
 INPUT = 2
@@ -45,6 +50,7 @@ class Meter:
         "_stated",
         "burst",
         "full_at",
+        "full_until",
         "guess",
         "kind",
         "last",
@@ -68,7 +74,7 @@ class Meter:
         self.since = since
         self.told = self.guess = math.inf
         self.total = self.last = 0
-        self.full_at = self.left = self.left_until = 0.0
+        self.full_at = self.full_until = self.left = self.left_until = 0.0
         self.shape(stated, burst, window)
 
     def shape(self, stated: float, burst: float | None, window: float) -> None:
@@ -81,19 +87,19 @@ class Meter:
         self.total = 0
         self.rate()
 
-    def reshape(self, stated: float, burst: float | None, window: float) -> None:
-        """The same for a meter in use: what was taken moves along."""
+    def reshape(self, stated: float, burst: float | None, window: float, now: float) -> None:
+        """The same for a meter in use: what was taken moves along, to no earlier a time."""
         taken = [
-            (slot, self.ring[slot % self.slots])
+            (slot + 1, self.ring[slot % self.slots])
             for slot in range(self.last - self.slots + 1, self.last + 1)
         ]
         was_per_second = self.per_second
         self.shape(stated, burst, window)
-        self.last = int(self.last / was_per_second * self.per_second)
-        for slot, amount in taken:
-            place = int(slot / was_per_second * self.per_second)
-            if self.last - self.slots < place:
-                self.ring[place % self.slots] += amount
+        self.last = int(now * self.per_second)
+        for end, amount in taken:
+            slot = min(math.ceil(end / was_per_second * self.per_second) - 1, self.last)
+            if self.last - self.slots < slot:
+                self.ring[slot % self.slots] += amount
                 self.total += amount
 
     def rate(self) -> None:
@@ -116,8 +122,10 @@ class Meter:
         if self.total + amount > limit:
             room = self._room_at(amount)
             free = max(free, room)
+        due = self.full_at - GRACE_SECONDS
         spare = self.burst - amount
-        due = self.full_at - spare * self.pace if spare > 0 else self.full_at
+        if spare > 0:
+            due -= spare * self.pace
         return max(free, due)
 
     def take(self, amount: int, now: float) -> None:
@@ -127,8 +135,13 @@ class Meter:
             self._advance(slot)
         self.ring[slot % self.slots] += amount
         self.total += amount
-        full_at = self.full_at
-        self.full_at = max(now, full_at) + amount * self.pace
+        full_at = max(now, self.full_at)
+        if self.full_until:
+            full_at = max(full_at, self.full_until + (self.burst - amount) * self.pace)
+            self.full_until = 0.0
+        self.full_at = full_at + amount * self.pace
+        if self.kind == REQUESTS and self.total + amount > self.limit:
+            self.full_until = self._room_at(amount)
         if self.left_until > now:
             self.left -= amount
 
@@ -145,6 +158,8 @@ class Meter:
             held = self.ring[place]
             self.ring[place] = kept = max(0, held + more)
             self.total += kept - held
+        if more < 0:
+            self.full_until = 0.0
         full_at = (self.full_at if self.full_at > now or more < 0 else now) + more * self.pace
         # A window earns the whole limit: more debt than that would outlast the ring.
         self.full_at = min(full_at, now + self.window)
