@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The theme prints a notice about its future at every build.
+export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: demo test bench soak docs clean
 

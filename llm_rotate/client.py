@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from .arguments import check_call, checked
 from .config import LMRotateConfig
 from .core.events import Listener
 from .core.wire import ChatRequest
@@ -28,6 +29,7 @@ from .keys import Keys
 from .types import ChatMessage, ChatResponse
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 Tags = Mapping[str, str] | Iterable[str] | None
 
 
@@ -88,6 +90,9 @@ class LMRotate:
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.
         """
+        if self._pool.revival.is_due:
+            await self._pool.revival.look()
+        check_call(model, messages, kwargs)
         narrowed = _narrowed(key_id, tags, region)
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
@@ -128,12 +133,15 @@ class LMRotate:
 
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
+        check_call(model, messages, kwargs)
         narrowed = _narrowed(key_id, tags, region)
         request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
         pool = self._pool
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
+            if pool.revival.is_due:
+                await pool.revival.look()
             plan = self._plan(
                 model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
             )
@@ -196,7 +204,9 @@ class LMRotate:
     ) -> Grant:
         defaults = self._pool.config.defaults
         wait = defaults.max_wait_seconds if max_wait_s is None else max_wait_s
-        stage = self._pool.lending_stage(provider, model, narrowed)
+        if self._pool.revival.is_due:
+            await self._pool.revival.look()
+        stage = self._pool.stages(model, provider, narrowed)[0]
         plan = Plan(model or provider, (stage,), 0, wait)
         verdict, _ = await self._pool.rotation.run(plan, LoanExchange())
         return cast("Grant", verdict.value)
@@ -226,12 +236,17 @@ class LMRotate:
         """``with lm.listen(print): ...`` hears one Event per thing that happens, in the thread
         where it happens. What the listener raises is logged, never passed on.
         """
-        return _listening(self._pool.judge.listeners, listener)
+        return _listening(self._pool.judge.herald.listeners, listener)
 
     def reload_config(self, config: LMRotateConfig) -> None:
         """Takes a new configuration for the next call. Keys that stay keep their health;
         calls in flight end on the old one.
         """
+        if not isinstance(config, LMRotateConfig):
+            raise ConfigurationError(
+                "reload_config takes an LMRotateConfig: configure_from_dict or "
+                "configure_from_file makes one"
+            )
         self._pool.reload(config)
 
     async def close(self) -> None:
@@ -270,20 +285,21 @@ class LMRotate:
         pool = self._pool
         defaults = pool.config.defaults
         stages = pool.stages(model, provider, narrowed)
-        limit = stages[0].provider.deadline_s if timeout is None else timeout
+        limit = stages[0].provider.deadline_s if timeout is None else checked("timeout", timeout)
         return Plan(
             asked=model,
             stages=stages,
-            max_retries=defaults.max_retries if max_retries is None else max_retries,
-            max_wait_s=defaults.max_wait_seconds if max_wait_seconds is None else max_wait_seconds,
+            max_retries=_or(defaults.max_retries, "max_retries", max_retries),
+            max_wait_s=_or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_seconds),
+            timeout_s=limit,
             deadline=math.inf if limit is None else pool.clock.now() + limit,
-            affinity=affinity,
+            affinity=affinity if affinity is None else str(affinity),
         )
 
     def _exchange(self, request: ChatRequest, timeouts: Mapping[str, float] | None) -> HttpExchange:
         pool = self._pool
         own = _timeouts(timeouts) if timeouts else _provider_timeouts
-        return HttpExchange(request, pool.transport(), pool.judge, own)
+        return HttpExchange(request, pool.loops.transport(), pool.judge, own)
 
 
 def _provider_timeouts(stage: Stage) -> Timeouts:
@@ -292,12 +308,17 @@ def _provider_timeouts(stage: Stage) -> Timeouts:
 
 def _timeouts(own: Mapping[str, float]) -> Callable[[Stage], Timeouts]:
     known = Timeouts.__dataclass_fields__
-    unknown = [name for name in own if name not in known]
-    if unknown:
-        raise ConfigurationError(
-            f"timeouts has no {unknown[0]!r}; it has {', '.join(known)} (seconds each)"
-        )
+    for name, seconds in own.items():
+        if name not in known:
+            raise ConfigurationError(
+                f"timeouts has no {name!r}; it has {', '.join(known)} (seconds each)"
+            )
+        checked(f"timeouts[{name!r}]", seconds)
     return lambda stage: replace(stage.provider.timeouts, **own)
+
+
+def _or(default: N, name: str, given: N | None) -> N:
+    return default if given is None else checked(name, given, may_be_zero=True)
 
 
 def _narrowed(key_id: str | None, tags: Tags, region: str | None) -> Narrowed | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from .arguments import checked
 from .core.keystate import KeyState, Kind
 from .engine.pool import Pool
 from .engine.portal import PORTAL
@@ -19,27 +20,29 @@ class Keys:
 
     async def disable(self, key_id: str, reason: str = "disabled by an operator") -> None:
         """DISABLED: out until :meth:`enable` or :meth:`reset`; time does not bring it back."""
-        await self._steer(key_id, Kind.DISABLED, math.inf, reason)
+        await self._pool.steer(
+            key_id, KeyState(Kind.DISABLED, math.inf, self._now(), reason=reason)
+        )
 
     async def enable(self, key_id: str) -> None:
         """PROBATION: one trial, and if it succeeds the key is active."""
-        await self._steer(key_id, Kind.PROBATION, 0.0, "enabled by an operator")
+        why = "enabled by an operator"
+        await self._pool.steer(key_id, KeyState(Kind.PROBATION, since=self._now(), reason=why))
 
     async def rest(
         self, key_id: str, seconds: float, reason: str = "rested by an operator"
     ) -> None:
-        """COOLDOWN for ``seconds``."""
-        await self._steer(key_id, Kind.COOLDOWN, seconds, reason)
+        """COOLDOWN for ``seconds``, also if that is sooner than a rest that it has now."""
+        now = self._now()
+        until = now + checked("seconds", seconds)
+        await self._pool.steer(key_id, KeyState(Kind.COOLDOWN, until, now, reason=reason))
 
     async def reset(self, key_id: str) -> None:
         """ACTIVE, with all its scopes, counts 0."""
-        await self._steer(key_id, Kind.ACTIVE, 0.0, "")
+        await self._pool.steer(key_id, KeyState(since=self._now()))
 
-    async def _steer(self, key_id: str, kind: Kind, seconds: float, reason: str) -> None:
-        now = self._pool.clock.now()
-        until = now + seconds if seconds else 0.0
-        state = KeyState(kind, until, since=now, reason=reason)
-        await self._pool.steer(key_id, state)
+    def _now(self) -> float:
+        return self._pool.clock.now()
 
     def disable_sync(self, key_id: str, reason: str = "disabled by an operator") -> None:
         """:meth:`disable` for code without a loop."""

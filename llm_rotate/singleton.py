@@ -91,6 +91,12 @@ class _Proxy:
             )
         return getattr(_made, name)
 
+    async def __aenter__(self) -> Any:
+        return await self.__getattr__("__aenter__")()
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
+
     def __repr__(self) -> str:
         return "<lm: not configured>" if _made is None else f"<lm: {_made!r}>"
 

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lmclient",),
     ("client",),
     ("keys", "helpers"),
+    ("arguments",),
     ("engine",),
     ("config",),
     ("providers", "stores", "strategies", "secrets"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from typing import Annotated
 
 import typer
 
+from .. import __version__
 from ..errors import ConfigurationError, LMRotateError
+from . import config, keys
+from .chat import chat
 from .demo import demo
 
 app = typer.Typer(
@@ -20,12 +22,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(chat)
+app.add_typer(keys.app, name="keys")
+app.add_typer(config.app, name="config")
 app.command()(demo)
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"llm-rotate {import_module('llm_rotate').__version__}")
+        typer.echo(f"llm-rotate {__version__}")
         raise typer.Exit
 
 

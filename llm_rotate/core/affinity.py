@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 RING_ABOVE_KEYS = 50
-POINTS_PER_KEY = 64
+SPARSE_ABOVE_KEYS = 1000
+# A digest gives eight points. Eight digests a key spread conversations evenly; above a thousand
+# keys one is enough, because nobody looks at a single key there, and eight would take a second.
+DIGESTS, DIGESTS_SPARSE = 8, 1
+_POINTS = struct.Struct(">8Q")
 
 
 def _hash(*words: str) -> int:
     return int.from_bytes(blake2b("\0".join(words).encode(), digest_size=8).digest(), "big")
+
+
+def _points(key_id: str, digests: int) -> Iterator[int]:
+    for number in range(digests):
+        yield from _POINTS.unpack(blake2b(f"{key_id}\0{number}".encode()).digest())
+
+
+@lru_cache(maxsize=32)
+def homes_of(key_ids: tuple[str, ...]) -> Homes:
+    """The homes of a set of keys, shared by all the stages that it serves."""
+    return Homes(key_ids)
 
 
 class Homes:
@@ -25,10 +42,11 @@ class Homes:
         self._key_ids = key_ids
         self._ring: list[tuple[int, int]] = []
         if len(key_ids) > RING_ABOVE_KEYS:
+            digests = DIGESTS_SPARSE if len(key_ids) > SPARSE_ABOVE_KEYS else DIGESTS
             self._ring = sorted(
-                (_hash(key_id, str(point)), index)
+                (point, index)
                 for index, key_id in enumerate(key_ids)
-                for point in range(POINTS_PER_KEY)
+                for point in _points(key_id, digests)
             )
 
     def order(self, conversation: str) -> Iterator[int]:

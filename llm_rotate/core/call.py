@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from ..types import Attempt
@@ -15,24 +16,27 @@ NONE: frozenset[int] = frozenset()
 class Visit:
     """One stage of one call.
 
-    ``refused``: keys (by index) refused in this pass; ``earlier``: in any pass before;
-    ``barred``: keys the request is too large for; ``faulted``: keys that met a provider's
-    fault since the stage's keys were last all tried. ``faults``: those of this pass.
+    All sets are of keys, by index. ``refused``: in this pass; ``earlier``: refused in a pass
+    before, or met a provider's fault in any; ``barred``: the request is too large for them;
+    ``faulted``: met a fault since the stage's keys were last all tried. ``faults``: those of
+    this pass. ``after_fault``: the stage's last request met one. ``not_before``: the time that
+    the provider stated with it, on the engine's clock, if it did.
     """
 
     is_last: bool
-    refused: frozenset[int] = NONE
-    earlier: frozenset[int] = NONE
-    barred: frozenset[int] = NONE
-    faulted: frozenset[int] = NONE
+    refused: AbstractSet[int] = NONE
+    earlier: AbstractSet[int] = NONE
+    barred: AbstractSet[int] = NONE
+    faulted: AbstractSet[int] = NONE
     faults: int = 0
-    was_faulted: bool = False
+    after_fault: bool = False
+    not_before: float | None = None
     is_closed: bool = False
 
     def begin_pass(self) -> None:
         """A new pass: what was refused may be asked again, as a retry."""
-        self.earlier |= self.refused
-        self.refused = self.barred
+        self.earlier = self.earlier | self.refused
+        self.refused = set(self.barred)
         self.faulted = NONE
         self.faults = 0
 
@@ -61,34 +65,34 @@ class Call:
         for visit in self.visits:
             visit.begin_pass()
 
-    def excluded(self, visit: Visit) -> frozenset[int]:
+    def excluded(self, visit: Visit) -> AbstractSet[int]:
         """Keys that must not be asked now: each is refused at most once per stage and pass,
         and without a retry left none is asked twice in the call.
         """
         return visit.refused if self.may_retry else visit.refused | visit.earlier
 
-    def excluded_next(self, visit: Visit) -> frozenset[int]:
+    def excluded_next(self, visit: Visit) -> AbstractSet[int]:
         """Keys that a further pass must not ask."""
         return visit.barred if self.may_retry else visit.refused | visit.earlier
 
     def is_open(self, visit: Visit) -> bool:
         """Whether the stage may get one more request; its first is always free."""
-        return not visit.is_closed and (self.may_retry or not visit.was_faulted)
+        return not visit.is_closed and (self.may_retry or not visit.after_fault)
 
     def count(self, visit: Visit, index: int) -> None:
-        """A request is about to be sent: a retry if it follows a provider's fault in its
-        stage, or goes to a key that refused in an earlier pass.
+        """A request was sent: a retry if it came right after a provider's fault in its stage,
+        or went to a key that has failed in this call before.
         """
         self.sent_in_pass = True
-        if visit.was_faulted or index in visit.earlier:
+        if visit.after_fault or index in visit.earlier:
             self.retries += 1
 
     def refused(self, visit: Visit, index: int, is_barred: bool) -> None:
         """The key refused. ``is_barred``: it will whenever it is asked."""
-        self.ends_with_fault = False
-        visit.refused |= {index}
+        self.ends_with_fault = visit.after_fault = False
+        visit.refused = _with(visit.refused, index)
         if is_barred:
-            visit.barred |= {index}
+            visit.barred = _with(visit.barred, index)
 
     def faulted(self, visit: Visit, index: int) -> bool:
         """The provider failed. Whether the stage may be tried once more in this pass: one
@@ -96,8 +100,9 @@ class Call:
         """
         self.ends_with_fault = True
         visit.faults += 1
-        visit.faulted |= {index}
-        visit.was_faulted = True
+        visit.faulted = _with(visit.faulted, index)
+        visit.earlier = _with(visit.earlier, index)
+        visit.after_fault = True
         return self.may_retry and (visit.is_last or visit.faults < 2)
 
     def backoff_limit(self) -> float:
@@ -105,3 +110,11 @@ class Call:
         return float(
             min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self.retries, 6))
         )
+
+
+def _with(seen: AbstractSet[int], index: int) -> AbstractSet[int]:
+    """Adds in place, once there is a place: most calls never need one."""
+    if isinstance(seen, set):
+        seen.add(index)
+        return seen
+    return {index}

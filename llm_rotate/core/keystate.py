@@ -152,7 +152,7 @@ def merge(current: KeyState, proposed: KeyState) -> KeyState | None:
         until=max(current.until, proposed.until),
         since=current.since,
         version=current.version + 1,
-        failures=current.failures + (proposed.outcome is not current.outcome),
+        failures=current.failures + (is_harder and proposed.outcome is not current.outcome),
         failed_trials=current.failed_trials,
     )
 
@@ -183,6 +183,6 @@ class Change:
             return self.new
         if self.refusal is None or self.policy is None:
             return None
-        if current.resting_at(now):
+        if HARDNESS[current.kind]:  # also a rest that is over: it may have been of no length
             return merge(current, self.new)
         return refused(current, self.refusal, now, self.policy)

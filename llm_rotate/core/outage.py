@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from .keystate import Change, KeyState, Kind
@@ -26,39 +27,53 @@ class Refused:
 
 
 class Outages:
-    """Watches one provider and model. Times are monotonic seconds."""
+    """Watches one provider's refusals of one model. Times are monotonic seconds.
+
+    Holds one kind of refusal at a time, oldest first: another kind begins anew.
+    """
 
     def __init__(self) -> None:
         self._refused: dict[str, Refused] = {}
-        self.signature: Signature | None = None
+        self._signature: Signature | None = None
 
     def note(
-        self, refused: Refused, everyone: Container[str], count: int, last_success_at: float
+        self,
+        refused: Refused,
+        everyone: AbstractSet[str],
+        is_disabled: Callable[[str], bool],
+        last_success_at: float,
     ) -> list[Change]:
         """Adds a refusal; the rests to take back if that makes it an outage, else nothing.
 
-        ``everyone`` are the ``count`` keys that the provider has for the model.
+        ``everyone``: the keys that the provider has for the model, of which the disabled ones
+        do not count.
         """
-        if count < FEWEST_KEYS:
-            return []
+        if refused.signature != self._signature:
+            self._refused.clear()
+            self._signature = refused.signature
+        self._refused.pop(refused.key_id, None)
         self._refused[refused.key_id] = refused
-        since = max(refused.at - WINDOW_SECONDS, last_success_at)
-        alike = [
-            past
-            for past in self._refused.values()
-            if past.at >= since and past.signature == refused.signature and past.key_id in everyone
-        ]
-        if len(alike) < count:
+        self._drop_before(max(refused.at - WINDOW_SECONDS, last_success_at))
+        alike = self._refused
+        if len(alike) < FEWEST_KEYS or len(everyone) < FEWEST_KEYS:
             return []
-        self._refused.clear()
-        self.signature = refused.signature
-        return [past.undo for past in alike]
+        if not all(key_id in alike or is_disabled(key_id) for key_id in everyone):
+            return []
+        undone = [past.undo for past in alike.values()]
+        self._refused = {}
+        return undone
+
+    def _drop_before(self, since: float) -> None:
+        while self._refused:
+            oldest = next(iter(self._refused))
+            if self._refused[oldest].at >= since:
+                return
+            del self._refused[oldest]
 
 
-def taken_back(change: Change, before: KeyState) -> Change:
-    """The change that restores ``before``, if nothing else has happened since."""
-    version = change.new.version
-    return Change(change.subject, version, replace(before, version=version + 1))
+def taken_back(subject: str, before: KeyState, version: int) -> Change:
+    """The change that restores ``before``, if nothing has happened since ``version``."""
+    return Change(subject, version, replace(before, version=version + 1))
 
 
 def provider_rest(subject: str, state: KeyState, now: float, reason: str) -> Change:

@@ -66,6 +66,16 @@ class News:
     before: KeyState
     after: KeyState
 
+    @property
+    def is_sooner(self) -> bool:
+        """A rest was cut short, by an operator or because it was taken back."""
+        return self.after.until < self.before.until
+
+    @property
+    def is_freed(self) -> bool:
+        """No state changed; a trial was given back."""
+        return self.before is self.after
+
 
 class StateStore(Protocol):
     """Who may go, and who must rest. All times are seconds on the caller's clock.

@@ -23,6 +23,20 @@ def redact(text: str, secret: str | None = None) -> str:
     return _KEY_LIKE.sub(HIDDEN, text)
 
 
+def shows(error: BaseException, secret: str | None) -> bool:
+    """Whether the words of ``error``, or of what it came from, show ``secret``."""
+    if not secret:
+        return False
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if secret in str(link) or secret in repr(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
 def redact_all(value: Any, secret: str | None = None) -> Any:
     """The same through every string of a JSON-shaped value."""
     if isinstance(value, str):

@@ -9,7 +9,7 @@ they surface. Nothing is proportional to the number of keys.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 
 from .pool import Norm, Place, Record
@@ -20,22 +20,31 @@ STEP = 0.2
 class Turns:
     """The order of one stage's keys. Not thread-safe: its owner holds a lock.
 
-    ``place`` gives a key's tier and stride from its index, record and the stage's norm.
+    ``place`` gives a key's tier and stride from its index, record and the stage's norm;
+    ``served`` what each key has served before, of anything: ties go to the least of it.
     """
 
-    def __init__(self, size: int, place: Callable[[int, Record, Norm], Place]) -> None:
+    def __init__(
+        self,
+        size: int,
+        place: Callable[[int, Record, Norm], Place],
+        served: Sequence[float] = (),
+    ) -> None:
         self._place = place
         self._norm = Norm()
         self._records = [Record() for _ in range(size)]
         self._places = [place(i, self._records[i], self._norm) for i in range(size)]
         self._times = [0.0] * size
-        self._entries = list(range(size))
+        first = sorted(range(size), key=served.__getitem__) if served else range(size)
+        self._entries = [0] * size
+        for sequence, index in enumerate(first):
+            self._entries[index] = sequence
         self._until = [0.0] * size
         self._sequence = size
         self._wakes: list[tuple[float, int]] = []
         self._tiers: dict[int, list[tuple[float, int, int]]] = {}
         for index, spot in enumerate(self._places):
-            self._tiers.setdefault(spot.tier, []).append((0.0, index, index))
+            self._tiers.setdefault(spot.tier, []).append((0.0, self._entries[index], index))
         for heap in self._tiers.values():
             heapify(heap)
         self._present = dict.fromkeys(self._tiers, 0.0)
@@ -93,11 +102,20 @@ class Turns:
         if self._until[index] == 0.0:
             return
         self._until[index] = 0.0
-        tier = self._places[index].tier
-        self._times[index] = max(self._times[index], self._present[tier])
+        self._times[index] = max(self._times[index], self._present_of(self._places[index].tier))
         self._records[index].fault_share = 0.0
         self._replace(index)
         self._enter(index)
+
+    def _present_of(self, tier: int) -> float:
+        """The tier's own time: that of the last turn, or of its best key if a turn was taken out
+        of order (a conversation's, at its home).
+        """
+        heap = self._tiers[tier]
+        while heap and self._entries[heap[0][2]] != heap[0][1]:
+            heappop(heap)
+        present = self._present[tier]
+        return min(present, heap[0][0]) if heap else present
 
     def earliest(self, skip: Container[int] = ()) -> float:
         """When the first resting key not in ``skip`` wakes; inf if none will."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 
 from .clock import Clock
 
@@ -29,8 +30,9 @@ class Bell:
         for woken, loop in waiting.items():
             if loop is here:
                 _wake(woken)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(_wake, woken)
+            else:
+                with suppress(RuntimeError):  # the loop is closed: nobody waits there
+                    loop.call_soon_threadsafe(_wake, woken)
 
     async def wait(self, clock: Clock, seconds: float, epoch: int) -> None:
         """Returns after ``seconds``, or as soon as the bell has rung since ``epoch``."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
+from ..core.call import Visit
 from ..core.keystate import KeyState, Kind
 from ..core.outcome import FAULTS, Outcome
-from ..core.pool import Candidate
 from ..errors import (
     CapabilityError,
     DeadlineError,
@@ -17,6 +19,7 @@ from ..errors import (
 )
 from .judge import Judge
 from .run import Run
+from .stages import Stage
 
 LISTED_KEYS = 10
 
@@ -40,9 +43,8 @@ def check_deadline(run: Run, now: float, cause: BaseException | None = None) -> 
 
 def deadline_error(run: Run, cause: BaseException | None) -> DeadlineError:
     """``timeout=`` has passed."""
-    seconds = run.plan.deadline - run.started
     error = DeadlineError(
-        f"'{run.plan.asked}' was not answered within timeout={seconds:g} s "
+        f"'{run.plan.asked}' was not answered within timeout={run.plan.timeout_s:g} s "
         f"({len(run.call.attempts)} attempts). Nobody was blamed."
     )
     error.attempts = tuple(run.call.attempts)
@@ -100,46 +102,59 @@ def over(run: Run, judge: Judge) -> LMRotateError:
 def no_key(run: Run, judge: Judge) -> NoAvailableKeyError:
     """Every key that could serve rests: until when, and why each."""
     now = judge.now()
-    reasons, earliest, first = _reasons(run, judge, now)
+    found = [
+        each
+        for pair in zip(run.plan.stages, run.call.visits, strict=True)
+        for each in _obstacles(*pair, run, judge, now)
+    ]
+    reasons = {each.key_id: each.why for each in found}
+    first = min(found, key=lambda each: each.until)
+    is_back = now < first.until < math.inf
+    back = f"; the first is back in {first.until - now:.0f} s ({first.key_id})" if is_back else ""
     providers = ", ".join(dict.fromkeys(stage.provider.name for stage in run.plan.stages))
-    back = f"; the first is back in {earliest - now:.0f} s ({first})" if first else ""
     lines = [
-        f"no key of {providers} can serve '{run.plan.asked}' now{back}.",
-        *(f"  {key_id}  {why}" for key_id, why in list(reasons.items())[:LISTED_KEYS]),
+        f"no key of {providers} can serve {run.plan.asked!r} now{back}.",
+        *(f"  {key_id}  {why}" for key_id, why in islice(reasons.items(), LISTED_KEYS)),
     ]
     if len(reasons) > LISTED_KEYS:
         lines.append(f"  and {len(reasons) - LISTED_KEYS} more keys")
-    lines.append(_advice(run, earliest - now))
-    at = judge.wall_at(earliest) if earliest < math.inf else None
+    lines.append(f"  {_advice(run, found, now)}")
     return NoAvailableKeyError(
         "\n".join(lines),
-        earliest_retry_at=at,
+        earliest_retry_at=judge.wall_at(first.until) if is_back else None,
         reasons=reasons,
         attempts=tuple(run.call.attempts),
     )
 
 
-def _reasons(run: Run, judge: Judge, now: float) -> tuple[dict[str, str], float, str]:
-    reasons: dict[str, str] = {}
-    earliest, first = math.inf, ""
-    for stage in run.plan.stages:
-        for each in stage.candidates:
-            until, why = _why(each, judge, now)
-            reasons[each.key_id] = why
-            if now < until < earliest:
-                earliest, first = until, each.key_id
-    return reasons, earliest, first
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why a key cannot serve; ``until``: inf when time alone does not end it."""
+
+    key_id: str
+    until: float
+    why: str
+    is_disabled: bool = False
 
 
-def _why(candidate: Candidate, judge: Judge, now: float) -> tuple[float, str]:
-    states = [(judge.store.state(subject), subject) for subject in candidate.subjects]
-    resting = [pair for pair in states if pair[0].resting_at(now)]
-    if resting:
-        state, subject = max(resting, key=lambda pair: pair[0].until)
-        return state.until, describe(state, now, subject)
-    if any(state.kind_at(now) is Kind.PROBATION for state, _ in states):
-        return now, "probation: another call is trying it"
-    return now, "refused this request"
+def _obstacles(stage: Stage, visit: Visit, run: Run, judge: Judge, now: float) -> list[_Obstacle]:
+    state, found = judge.store.state, []
+    for index, key in enumerate(stage.keys):
+        states = [(state(subject), subject) for subject in stage.candidate(index).subjects]
+        rests = [pair for pair in states if pair[0].resting_at(now)]
+        if rests:
+            worst, subject = max(rests, key=lambda pair: pair[0].until)
+            disabled = worst.kind is Kind.DISABLED
+            why = describe(worst, now, subject)
+            found.append(_Obstacle(key.key_id, worst.until, why, disabled))
+        elif index in visit.refused or index in visit.earlier:
+            found.append(_Obstacle(key.key_id, math.inf, "failed in this call"))
+        elif any(each.kind_at(now) is Kind.PROBATION for each, _ in states):
+            found.append(_Obstacle(key.key_id, math.inf, "probation: another call is trying it"))
+        else:
+            why = "not tried" if run.call.may_retry else "not tried: no retry was left"
+            found.append(_Obstacle(key.key_id, math.inf, why))
+    return found
 
 
 def describe(state: KeyState, now: float, subject: str = "") -> str:
@@ -150,9 +165,21 @@ def describe(state: KeyState, now: float, subject: str = "") -> str:
     return f"{whose}{state.kind} {max(0.0, state.until - now):.0f} s more: {state.reason}"
 
 
-def _advice(run: Run, seconds: float) -> str:
-    wait = f"Pass max_wait_seconds={math.ceil(seconds) + 1} to wait, " if seconds < 3600 else ""
-    provider = run.plan.stages[0].provider.name
-    chain = f", or give '{provider}' a fallback chain" if len(run.plan.stages) == 1 else ""
-    advice = f"{wait}add a key{chain}."
-    return f"  {advice[0].upper()}{advice[1:]}"
+def _advice(run: Run, found: Sequence[_Obstacle], now: float) -> str:
+    """What would have helped, by what stood in the way."""
+    plan, seconds = run.plan, run.earliest - now
+    steps = []
+    if run.earliest > plan.deadline and seconds < math.inf:
+        steps.append(f"pass a timeout over {seconds:.0f} s")
+    elif plan.max_wait_s - run.waited_s < seconds < 3600:
+        steps.append(f"pass max_wait_seconds={math.ceil(seconds + run.waited_s) + 1} to wait")
+    elif run.call.attempts and not run.call.may_retry:
+        steps.append(f"raise max_retries (it is {run.call.max_retries})")
+    disabled = next((each.key_id for each in found if each.is_disabled), None)
+    if disabled is not None:
+        steps.append(f"mend a disabled key and call lm.keys.enable('{disabled}')")
+    steps.append("add a key")
+    if len(plan.stages) == 1 and plan.stages[0].model is not None:
+        steps.append(f"give '{plan.stages[0].provider.name}' a fallback chain")
+    advice = ", ".join(steps[:-1]) + (", or " if len(steps) > 1 else "") + steps[-1] + "."
+    return advice[0].upper() + advice[1:]

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, EventReader, Ready, Verdict
-from ..secrets import SecretError, resolve, scheme_of
+from ..core.wire import ChatRequest, EventReader, Verdict
+from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
+from .credentials import make_ready
 from .judge import Judge
 from .run import Grant
-from .stages import PoolKey, Stage
+from .stages import Stage
 from .transport.seam import Answer, Timeouts, Transport, TransportError
-
-# Secrets of these schemes are at hand; any other may block, and is read off the loop.
-AT_HAND = ("env", "literal")
-
-
-async def read_secret(key: PoolKey) -> str | None:
-    """The key's secret, kept with it. None for servers without keys. Raises SecretError."""
-    if key.endpoint.auth == "none" and not key.secret_ref:
-        return None
-    if scheme_of(key.secret_ref) in AT_HAND:
-        secret = resolve(key.secret_ref)
-    else:
-        secret = await asyncio.to_thread(resolve, key.secret_ref)
-    key.secret = secret.reveal()
-    return key.secret
-
-
-async def make_ready(key: PoolKey) -> Ready:
-    """The key made ready to send, kept with it. Raises SecretError."""
-    key.ready = key.provider.dialect.prepare(await read_secret(key), key.endpoint)
-    return key.ready
 
 
 @dataclass(slots=True)
@@ -54,9 +33,11 @@ def read_events(reader: EventReader, raw: bytes) -> list[StreamChunk | Verdict[C
 
 def _as_sent(asked: ChatRequest, stage: Stage) -> ChatRequest:
     """The request with the stage's own model, upstream and keywords."""
-    options = {**asked.options, **stage.options}
+    options = {**stage.options, **asked.options}  # what the call says is more specific
+    own = {name: options.pop(name, None) for name in ("max_tokens", "temperature")}
     named = {
-        name: options.pop(name, getattr(asked, name)) for name in ("max_tokens", "temperature")
+        name: value if getattr(asked, name) is None else getattr(asked, name)
+        for name, value in own.items()
     }
     model = stage.model or asked.model
     return replace(asked, model=model, upstream=stage.upstream, options=options, **named)
@@ -99,9 +80,13 @@ class HttpExchange:
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """Sends once."""
         try:
-            ready = grant.key.ready or await make_ready(grant.key)
+            ready = grant.key.ready or await make_ready(grant)
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
+        except TimeoutError as error:
+            return Verdict(
+                Outcome.TIMED_OUT, message="reading the secret took too long", error=error
+            )
         dialect = grant.stage.provider.dialect
         request = dialect.build(self._request, self._body, ready, self._judge.wall())
         try:
@@ -114,9 +99,9 @@ class HttpExchange:
             return Verdict(error.outcome, message=str(error), error=cause)
 
     async def _read(self, grant: Grant, answer: Answer) -> Verdict[Any]:
-        if answer.status < 300:
-            self._judge.decide(grant)
         try:
+            if answer.status < 300:
+                self._judge.decide(grant)
             body = await answer.read(self._timeouts.idle)
         except BaseException:
             answer.discard()
@@ -142,10 +127,10 @@ class HttpExchange:
         except BaseException:
             answer.discard()
             raise
-        first = early[0]
-        if isinstance(first, Verdict) and first.outcome is not Outcome.OK:
-            answer.discard()
-            return first
+        last = early[-1]
+        if isinstance(last, Verdict) and last.outcome is not Outcome.OK:
+            answer.discard()  # nothing was handed out, whatever came before it in this read
+            return last
         grant.first_s = self._judge.now() - grant.started
         self._judge.decide(grant)
         return Verdict(Outcome.OK, Opened(answer, reader, early), held=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..secrets import SecretError
-from .exchange import read_secret
+from .credentials import read_secret
 from .judge import Judge
 from .run import Grant
 from .stages import Stage
@@ -26,7 +26,7 @@ class LoanExchange:
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """The grant, once its secret is known."""
         try:
-            await read_secret(grant.key)
+            await read_secret(grant)
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
         return Verdict(Outcome.OK, grant, held=True)
@@ -50,13 +50,18 @@ class _Lent:
         raise TypeError("a lent key holds a secret and cannot be pickled")
 
     def _succeed(self) -> None:
-        self._judge.report(self._grant, Verdict(Outcome.OK))
+        self._end(Verdict(Outcome.OK))
+
+    def _end(self, verdict: Verdict[Any]) -> None:
+        if not self._grant.lease.is_settled:
+            self._judge.report(self._grant, verdict)
+            self._judge.call_left(self._grant.run)
 
     def _fail(self, error: BaseException) -> None:
         dialect = self._grant.stage.provider.judging_dialect
         own = Verdict[Any](Outcome.CANCELLED, error=error)
         verdict = dialect.classify(error, self._judge.wall()) if _is_judged(error) else None
-        self._judge.report(self._grant, verdict or own)
+        self._end(verdict or own)
 
     def _leave(self, error: BaseException | None) -> None:
         if error is None:
@@ -67,6 +72,11 @@ class _Lent:
 
 def _is_judged(error: BaseException) -> bool:
     return isinstance(error, Exception)
+
+
+def _once(is_entered: bool) -> None:
+    if is_entered:
+        raise RuntimeError("this loan was entered before: call acquire() for each")
 
 
 class AcquireContext(_Lent):
@@ -105,9 +115,12 @@ class Loan:
     def __init__(self, borrow: Borrow, judge: Judge) -> None:
         self._borrow = borrow
         self._judge = judge
+        self._is_entered = False
         self._context: AcquireContext | None = None
 
     async def __aenter__(self) -> AcquireContext:
+        _once(self._is_entered)
+        self._is_entered = True
         self._context = AcquireContext(await self._borrow(), self._judge)
         return self._context
 
@@ -127,9 +140,12 @@ class SyncLoan:
     def __init__(self, borrow: Callable[[], Grant], judge: Judge) -> None:
         self._borrow = borrow
         self._judge = judge
+        self._is_entered = False
         self._context: SyncAcquireContext | None = None
 
     def __enter__(self) -> SyncAcquireContext:
+        _once(self._is_entered)
+        self._is_entered = True
         self._context = SyncAcquireContext(self._borrow(), self._judge)
         return self._context
 

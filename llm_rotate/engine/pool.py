@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import LMRotateConfig
 from ..core.keystate import Change, KeyState, Kind
 from ..core.pool import News, StateStore
-from ..core.route import RouteStage
 from ..errors import ConfigurationError
 from ..stores.memory import MemoryStore
+from ..types import Usage
 from .assembly import Assembly, Narrowed
 from .clock import Clock, RealClock
+from .herald import Herald
 from .judge import Judge
 from .ledger import Ledger
+from .loops import Loops
 from .prices import Prices
 from .report import HealthReport, Snapshot
+from .revival import Revival
 from .rotation import Rotation
 from .stages import Stage
 from .transport.choose import HttpSettings, open_transport
@@ -45,37 +46,51 @@ class Seams:
     open_transport: Callable[[], Transport] | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Configured:
+    """One configuration with all that was made from it, so that a call sees one or another,
+    never half of each.
+    """
+
+    config: LMRotateConfig
+    assembly: Assembly
+    prices: Prices
+    stages: OrderedDict[Any, tuple[Stage, ...]] = field(default_factory=OrderedDict)
+
+
 class Pool:
     """Everything behind one LMRotate. Keys keep their health over a reload: it lies in the
     store, under their names.
     """
 
     def __init__(self, config: LMRotateConfig, seams: Seams, http_client: Any = None) -> None:
-        self._seams = seams
         self._http_client = http_client
         self.clock = seams.clock
         self.store: StateStore = seams.store or MemoryStore()
         self._lock = threading.Lock()
         self._listening: weakref.WeakSet[Stage] = weakref.WeakSet()
-        self._transports: dict[asyncio.AbstractEventLoop, _Served] = {}
-        self._take(config)
+        self._now = _configured(config)
+        self.loops = Loops(seams.open_transport or self._open_transport)
         self.ledger = Ledger()
-        self.judge = Judge(self.store, self.clock, self.ledger, UsageLog(self._price))
+        herald = Herald(self.clock, UsageLog(self._price))
+        self.judge = Judge(self.store, self.clock, self.ledger, herald)
+        self.revival = Revival(self.store, self.clock)
         self.rotation = Rotation(self.judge, self.clock, seams.rng)
         self.store.listen(self._hear)
         _POOLS.add(self)
 
-    def _take(self, config: LMRotateConfig) -> None:
-        _check_store(config)
-        self.config = config
-        self.assembly = Assembly(config)
-        self._stages: OrderedDict[Any, tuple[Stage, ...]] = OrderedDict()
-        self._price_list = Prices(
-            {name: facts.prices for name, facts in self.assembly.providers.items()}
-        )
+    @property
+    def config(self) -> LMRotateConfig:
+        """What the pool was last told."""
+        return self._now.config
 
-    def _price(self, provider: str, model: str, usage: Any) -> float | None:
-        return self._price_list(provider, model, usage)
+    @property
+    def assembly(self) -> Assembly:
+        """The keys and routes of the present configuration."""
+        return self._now.assembly
+
+    def _price(self, provider: str, model: str, usage: Usage) -> float | None:
+        return self._now.prices(provider, model, usage)
 
     # -- stages
 
@@ -85,71 +100,42 @@ class Pool:
         """The stages of a call, kept for the next one. Raises ConfigurationError when nobody
         serves the model, or no key is left by narrowing.
         """
+        now = self._now
         name = (model, provider, narrowed) if narrowed else (model, provider)
         with self._lock:
-            found = self._stages.get(name)
+            found = now.stages.get(name)
             if found is not None:
-                if len(self._stages) > KEPT_STAGES // 2:
-                    self._stages.move_to_end(name)
+                if len(now.stages) > KEPT_STAGES // 2:
+                    now.stages.move_to_end(name)
                 return found
-        routed = self.assembly.routed(model, provider)
-        stages = tuple(filter(None, (self._stage(each, narrowed) for each in routed)))
+        routed = now.assembly.routed(model, provider)
+        made = (now.assembly.stage(each, narrowed) for each in routed)
+        stages = tuple(stage for stage in made if stage is not None)
         if not stages:
             raise ConfigurationError(
                 f"no key for {model or provider!r} is left by {narrowed}: "
-                f"the pool has {', '.join(self.assembly.keys)}"
+                f"the pool has {', '.join(now.assembly.keys)}"
             )
-        return self._keep(name, stages)
+        return self._keep(now, name, stages)
 
-    def lending_stage(self, provider: str, model: str | None, narrowed: Narrowed | None) -> Stage:
-        """The one stage of ``acquire``. Raises ConfigurationError for an unknown provider."""
-        return self.stages(model, provider, narrowed)[0]
-
-    def _stage(self, route: RouteStage, narrowed: Narrowed | None) -> Stage | None:
-        stage = self.assembly.stage(route, narrowed)
-        if stage is not None:
-            now = self.clock.now()
-            self._listening.add(stage)
-            stage.hear(self._known(stage), now)
-        return stage
-
-    def _known(self, stage: Stage) -> list[News]:
-        """Rests that began before the stage was made: so its first window is a good one."""
-        states = ((subject, self.store.state(subject)) for subject in stage.subjects)
-        return [
-            News(subject, state.until, state, state) for subject, state in states if state.version
-        ]
-
-    def _keep(self, name: Any, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    def _keep(self, now: _Configured, name: Any, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         with self._lock:
-            kept = self._stages.setdefault(name, stages)
-            while len(self._stages) > KEPT_STAGES:
-                self._stages.popitem(last=False)
-            return kept
+            kept = now.stages.setdefault(name, stages)
+            self._listening.update(kept)
+            while len(now.stages) > KEPT_STAGES:
+                now.stages.popitem(last=False)
+        for stage in stages if kept is stages else ():
+            stage.learn(self.store.state, self.clock.now())
+        return kept
 
     def _hear(self, news: Sequence[News]) -> None:
         now = self.clock.now()
-        for stage in list(self._listening):
+        with self._lock:
+            listening = list(self._listening)
+        for stage in listening:
             stage.hear(news, now)
+        self.revival.hear(news, self.assembly.keys)
         self.judge.tell(news, now)
-
-    # -- loops
-
-    def transport(self) -> Transport:
-        """The running loop's transport: async sockets belong to one loop."""
-        loop = asyncio.get_running_loop()
-        served = self._transports.get(loop)
-        if served is None:
-            self._sweep()
-            opened = (self._seams.open_transport or self._open_transport)()
-            served = self._transports[loop] = _Served(opened, _close_with_loop(opened))
-            with suppress(StopIteration):  # started, the loop knows it and ends it
-                served.closer.__anext__().__await__().send(None)
-        return served.transport
-
-    def _sweep(self) -> None:
-        for loop in [loop for loop in self._transports if loop.is_closed()]:
-            self._transports.pop(loop).transport.abort()
 
     def _open_transport(self) -> Transport:
         if self._http_client is not None:
@@ -160,27 +146,20 @@ class Pool:
         )
 
     async def aclose(self) -> None:
-        """Closes this loop's sockets at once and in order, the other loops' without waiting."""
-        here = asyncio.get_running_loop()
-        for loop, served in list(self._transports.items()):
-            if loop is here:
-                await served.transport.aclose()
-            elif loop.is_closed():
-                served.transport.abort()
-            else:
-                loop.call_soon_threadsafe(served.transport.abort)
-        self._transports.clear()
+        """Closes the connections; the next call opens new ones."""
+        await self.loops.aclose()
         await self.store.aclose()
 
     def forget(self) -> None:
-        """After a fork: calls in flight, sockets and loops are the parent's."""
-        _PARENTS.append(self._transports)
+        """After a fork: calls in flight, sockets and loops are the parent's, and its other
+        threads may have been in the middle of anything but the states.
+        """
         self._lock = threading.Lock()
-        self._transports = {}
+        self._listening = weakref.WeakSet()
+        self._now.stages = OrderedDict()
+        self.loops.forget()
         self.store.forget_leases()
         self.judge.forget()
-        for stage in self._listening:
-            stage.forget()
 
     # -- operators, reloads, reports
 
@@ -188,17 +167,19 @@ class Pool:
         """Takes a new configuration for the next call; calls in flight end on the old one.
         A DISABLED key whose secret_ref, auth, base_url or enabled changed is active again.
         """
-        before = self.assembly.identities()
-        self._take(config)
-        changed = [
-            key_id
-            for key_id, identity in self.assembly.identities().items()
-            if before.get(key_id, identity) != identity
+        before, now = self._now, _configured(config)
+        self._now = now
+        if config.http != before.config.http:
+            self.loops.retire()
+        known, moment = before.assembly.identities(), self.clock.now()
+        back = KeyState(since=moment, reason="its entry was changed")
+        changes = [
+            Change(f"key:{key_id}", None, back)
+            for key_id, identity in now.assembly.identities().items()
+            if known.get(key_id, identity) != identity
             and self.store.state(f"key:{key_id}").kind is Kind.DISABLED
         ]
-        back = KeyState(reason="its entry was changed")
-        changes = [Change(f"key:{key_id}", None, back) for key_id in changed]
-        self.store.transition(changes, self.clock.now())
+        self.store.transition(changes, moment)
 
     async def steer(self, key_id: str, state: KeyState) -> None:
         """An operator's word on one key; ``as new`` for all its scopes when it is ACTIVE."""
@@ -238,17 +219,11 @@ class Pool:
         return self.ledger.summary(self._price)
 
 
-@dataclass(slots=True, eq=False)
-class _Served:
-    transport: Transport
-    closer: AsyncGenerator[None, None]
-
-
-async def _close_with_loop(transport: Transport) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        await transport.aclose()
+def _configured(config: LMRotateConfig) -> _Configured:
+    _check_store(config)
+    assembly = Assembly(config)
+    prices = {name: facts.prices for name, facts in assembly.providers.items()}
+    return _Configured(config, assembly, Prices(prices))
 
 
 def _check_store(config: LMRotateConfig) -> None:
@@ -260,7 +235,6 @@ def _check_store(config: LMRotateConfig) -> None:
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
-_PARENTS: list[Any] = []
 
 
 def _after_fork() -> None:

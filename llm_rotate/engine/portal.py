@@ -42,7 +42,11 @@ class Portal:
         task: list[asyncio.Task[T]] = []
 
         def start() -> None:
-            task.append(loop.create_task(make(), context=context))
+            try:
+                task.append(loop.create_task(make(), context=context))
+            except BaseException as error:
+                done.set_exception(error)
+                raise
             task[0].add_done_callback(lambda ended: _hand_over(ended, done))
 
         loop.call_soon_threadsafe(start)
@@ -82,7 +86,7 @@ class Portal:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        _run_on(loop)
         pending = asyncio.all_tasks(loop)
         for task in pending:
             task.cancel()
@@ -91,6 +95,16 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         loop.close()
+
+
+def _run_on(loop: asyncio.AbstractEventLoop) -> None:
+    """A callback of the caller's that exits must not take everybody's loop with it."""
+    while True:
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            continue
+        return
 
 
 def _hand_over(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.call import BACKOFF_LONGEST_SECONDS, NONE, Call, Visit
 from ..core.outcome import FAULTS, Next, Outcome
-from ..core.pool import Lease
+from ..core.pool import LEASE_SECONDS, Lease
 from ..core.wire import Verdict
 from ..errors import CapabilityError
 from ..types import Attempt
@@ -30,6 +30,7 @@ class Rotation:
     def __init__(self, judge: Judge, clock: Clock, rng: random.Random) -> None:
         self._judge = judge
         self._store = judge.store
+        self._herald = judge.herald
         self._clock = clock
         self._rng = rng
         self._ids = itertools.count(1)
@@ -72,13 +73,12 @@ class Rotation:
                     too_large = verdict.outcome is Outcome.TOO_LARGE_FOR_KEY
                     run.call.refused(visit, index, too_large)
                 case Next.RETRY:
-                    if not run.call.faulted(visit, index):
-                        break
-                    if not await self._back_off(run, visit, verdict.later_s):
+                    self._heed(run, visit, verdict.later_s)
+                    if not (run.call.faulted(visit, index) and await self._back_off(run, visit)):
                         break
                 case _:
                     raise endings.provider_error(run)
-        self._judge.left(run, stage)
+        self._herald.stage_left(run, stage)
         return None
 
     def _can_carry(self, run: Run, stage: Stage, visit: Visit, exchange: Exchange) -> bool:
@@ -98,7 +98,8 @@ class Rotation:
 
     async def _lease(self, run: Run, stage: Stage, visit: Visit) -> Grant | None:
         excluded = run.call.excluded(visit)
-        lease = await self._admit(run, stage, excluded | visit.faulted)
+        untried = excluded | visit.faulted if visit.faulted else excluded
+        lease = await self._admit(run, stage, untried)
         if lease is None and visit.faulted:
             visit.faulted = NONE
             lease = await self._admit(run, stage, excluded)
@@ -149,17 +150,27 @@ class Rotation:
             endings.check_deadline(run, self._clock.now(), verdict.error)
         return verdict
 
-    async def _back_off(self, run: Run, visit: Visit, stated_s: float | None) -> bool:
-        """Sleeps before a retry. False: the time is too long, the stage is over."""
-        seconds = stated_s
-        if seconds is None:
-            seconds = self._rng.uniform(0.0, run.call.backoff_limit())
-        elif seconds > BACKOFF_LONGEST_SECONDS:
+    def _heed(self, run: Run, visit: Visit, stated_s: float | None) -> None:
+        """A time stated with a fault replaces the back-off; one too long ends the stage."""
+        if stated_s is None:
+            visit.not_before = None
+            return
+        visit.not_before = self._clock.now() + stated_s
+        if stated_s > BACKOFF_LONGEST_SECONDS or visit.not_before >= run.plan.deadline:
             visit.is_closed = True
+
+    async def _back_off(self, run: Run, visit: Visit) -> bool:
+        """Sleeps before a retry. False: the stage is over, or the deadline would pass first."""
+        if visit.is_closed:
             return False
-        if self._clock.now() + seconds >= run.plan.deadline:
+        now = self._clock.now()
+        if visit.not_before is None:
+            seconds = self._rng.uniform(0.0, run.call.backoff_limit())
+        else:
+            seconds = max(0.0, visit.not_before - now)
+        if now + seconds >= run.plan.deadline:
             return False
-        self._judge.waiting(run, seconds)
+        self._herald.waiting(run, seconds)
         await self._clock.sleep(seconds)
         return True
 
@@ -170,14 +181,14 @@ class Rotation:
             raise endings.cannot_carry(run)
         left_early = [v for v in call.visits if v.faults and call.is_open(v)]
         if left_early and call.may_retry and call.sent_in_pass:
-            if await self._back_off(run, left_early[0], None):
+            if await self._back_off(run, min(left_early, key=lambda v: v.not_before or 0.0)):
                 return
             raise endings.over(run, self._judge)
         seconds = self._wait_seconds(run)
         if seconds is None:
             raise endings.over(run, self._judge)
         if seconds > 0.0:
-            self._judge.waiting(run, seconds)
+            self._herald.waiting(run, seconds)
             began = self._clock.now()
             await self._judge.bell.wait(self._clock, seconds, epoch)
             run.waited_s += self._clock.now() - began
@@ -193,5 +204,8 @@ class Rotation:
             skip = run.call.excluded_next(visit)
             earliest = min(earliest, stage.earliest(now, skip))
             if stage.is_trying(skip) and now < latest:
-                earliest = min(earliest, latest)
-        return max(0.0, earliest - now) if earliest <= latest else None
+                earliest = min(earliest, latest, now + LEASE_SECONDS)
+        run.earliest = earliest
+        if earliest > latest or earliest == math.inf:
+            return None
+        return max(0.0, earliest - now)

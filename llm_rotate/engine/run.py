@@ -16,14 +16,16 @@ from .stages import PoolKey, Stage
 
 @dataclass(slots=True, eq=False)
 class Plan:
-    """What a call may do. ``deadline``: monotonic seconds, inf for none; ``max_wait_s``:
-    seconds that all its waits together may last. ``asked``: the model as the caller named it.
+    """What a call may do. ``timeout_s`` as it was given, ``deadline`` the same as a time, inf for
+    none; ``max_wait_s``: seconds that all its waits together may last. ``asked``: the model as
+    the caller named it.
     """
 
     asked: str
     stages: Sequence[Stage]
     max_retries: int
     max_wait_s: float
+    timeout_s: float | None = None
     deadline: float = math.inf
     affinity: str | None = None
     is_stream: bool = False
@@ -52,7 +54,7 @@ class Grant:
     def limit_s(self) -> float | None:
         """Seconds to the deadline; None without one."""
         deadline = self.run.plan.deadline
-        return None if deadline == math.inf else deadline - self.started
+        return None if deadline == math.inf else deadline - self.clock.now()
 
     def go(self) -> bool:
         """Asked in the very step that writes: may the key still go?"""
@@ -61,13 +63,14 @@ class Grant:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One call on its way."""
+    """One call on its way. ``earliest``: when a key that it may still ask can go."""
 
     id: int
     plan: Plan
     call: Call
     started: float
     waited_s: float = 0.0
+    earliest: float = math.inf
     last: Verdict[Any] | None = None
     last_grant: Grant | None = None
     refusals: list[str] = field(default_factory=list)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
-from ..core.affinity import Homes
+from ..core.affinity import Homes, homes_of
 from ..core.keyspec import KeySpec
-from ..core.outage import Outages
+from ..core.keystate import KeyState
 from ..core.outcome import Scope
 from ..core.policy import Policy
-from ..core.pool import Blocked, Candidate, News
+from ..core.pool import Blocked, Candidate, News, Norm, Place, Record
 from ..core.turns import Turns
 from ..core.wire import Dialect, Endpoint, Ready
 from ..errors import CapabilityError
@@ -21,6 +23,8 @@ from ..providers import DIALECTS
 from ..strategies import Strategy
 from .ledger import Tally
 from .transport.seam import Timeouts
+
+_log = logging.getLogger("llm_rotate")
 
 
 @dataclass(slots=True, eq=False)
@@ -33,8 +37,6 @@ class ProviderFacts:
     timeouts: Timeouts
     deadline_s: float | None
     prices: tuple[float | None, float | None] = (None, None)
-    last_success_at: float = float("-inf")
-    outages: dict[str, Outages] = field(default_factory=dict)
     spoken: Dialect | None = None
 
     @property
@@ -60,7 +62,7 @@ class ProviderFacts:
 
 @dataclass(slots=True, eq=False)
 class PoolKey:
-    """One key of the pool. ``ready`` is made at its first use."""
+    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns."""
 
     spec: KeySpec
     provider: ProviderFacts
@@ -69,6 +71,7 @@ class PoolKey:
     metadata: Mapping[str, Any]
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    served: int = 0
 
     @property
     def key_id(self) -> str:
@@ -78,7 +81,7 @@ class PoolKey:
     def shown_ref(self) -> str:
         """The secret's reference, fit to be shown."""
         scheme = self.secret_ref.partition("://")[0]
-        return "literal://..." if scheme in ("literal", self.secret_ref) else self.secret_ref
+        return "its secret" if scheme in ("literal", self.secret_ref) else self.secret_ref
 
 
 def candidate(index: int, key: PoolKey, model: str | None, upstream: str | None) -> Candidate:
@@ -123,13 +126,11 @@ class Stage:
         self.epoch = 0
         self.trying: set[int] = set()
         self.tallies: dict[int, Tally] = {}
-        self.candidates = [candidate(i, key, model, upstream) for i, key in enumerate(keys)]
-        self.turns = Turns(len(keys), lambda i, *past: strategy(keys[i].spec, *past))
+        served = [key.served / key.spec.weight for key in keys]
+        self.turns = Turns(len(keys), partial(_placed, strategy, keys), served)
+        self._candidates: list[Candidate | None] = [None] * len(keys)
         self._homes: list[tuple[list[int], Homes]] | None = None
-        self._indexes: dict[str, list[int]] = {}
-        for each in self.candidates:
-            for subject in each.subjects:
-                self._indexes.setdefault(subject, []).append(each.index)
+        self._indexes = {f"key:{key.key_id}": index for index, key in enumerate(keys)}
 
     def window(
         self, now: float, n: int, skip: Container[int], affinity: str | None
@@ -140,8 +141,15 @@ class Stage:
                 picks = self.turns.window(now, n, skip)
             else:
                 picks = self._at_home(now, n, skip, affinity)
-        candidates = self.candidates
-        return [candidates[i] for i in picks]
+        return [self._candidates[i] or self.candidate(i) for i in picks]
+
+    def candidate(self, index: int) -> Candidate:
+        """The key as this stage asks for it; made when it is first asked for."""
+        made = self._candidates[index]
+        if made is None:
+            made = candidate(index, self.keys[index], self.model, self.upstream)
+            self._candidates[index] = made
+        return made
 
     def _at_home(self, now: float, n: int, skip: Container[int], affinity: str) -> list[int]:
         self.turns.wake_due(now)
@@ -154,7 +162,7 @@ class Stage:
             for index, tier in enumerate(self.turns.tiers()):
                 tiers.setdefault(tier, []).append(index)
             self._homes = [
-                (tiers[tier], Homes([self.keys[i].key_id for i in tiers[tier]]))
+                (tiers[tier], homes_of(tuple(self.keys[i].key_id for i in tiers[tier])))
                 for tier in sorted(tiers, reverse=True)
             ]
         for indexes, homes in self._homes:
@@ -170,21 +178,10 @@ class Stage:
                     if barrier.is_trial:
                         self.trying.add(barrier.index)
 
-    @property
-    def subjects(self) -> Iterable[str]:
-        """Every scope that some key of the stage needs."""
-        return self._indexes.keys()
-
-    def forget(self) -> None:
-        """After a fork: the lock may have been held, the trials are the parent's."""
-        self.lock = threading.Lock()
-        for index in self.trying:
-            self.turns.wake(index)
-        self.trying.clear()
-
     def charge(self, index: int) -> None:
         with self.lock:
             self.turns.charge(index)
+            self.keys[index].served += 1
 
     def note(self, index: int, is_fault: bool, seconds: float) -> None:
         with self.lock:
@@ -197,18 +194,49 @@ class Stage:
 
     def is_trying(self, skip: Container[int]) -> bool:
         """Whether a key waits only for the end of another call's trial."""
-        return any(index not in skip for index in self.trying)
+        with self.lock:
+            return any(index not in skip for index in self.trying)
 
     def hear(self, news: Sequence[News], now: float) -> None:
         """The store's news: who wakes, who rests."""
         with self.lock:
             for each in news:
-                for index in self._indexes.get(each.subject, ()):
+                for index in self._concerned(each.subject):
                     self.epoch += 1
                     # A trial's end is sooner than its lease's, until which the key was put aside.
                     other = 0.0 if index in self.trying else self.turns.until(index)
                     self.trying.discard(index)
-                    if each.until <= now:
-                        self.turns.wake(index)
+                    if each.until <= now or each.is_sooner:
+                        self.turns.wake(index)  # if another scope rests, the store says so
                     else:
                         self.turns.rest(index, max(each.until, other))
+
+    def learn(self, state: Callable[[str], KeyState], now: float) -> None:
+        """Rests that began before the stage was made: so that its first window is a good one."""
+        whole = state(self.provider.subject)
+        for index, key in enumerate(self.keys):
+            own = f"key:{key.key_id}"
+            until = max(each.until for each in (whole, state(own), state(f"local:{own}")))
+            if until > now:
+                with self.lock:
+                    self.turns.rest(index, until)
+
+    def _concerned(self, subject: str) -> Iterable[int]:
+        if subject == self.provider.subject:
+            return range(len(self.keys))
+        own, _, _ = subject.removeprefix("local:").partition("|")
+        index = self._indexes.get(own)
+        if index is None or subject not in self.candidate(index).subjects:
+            return ()
+        return (index,)
+
+
+def _placed(
+    strategy: Strategy, keys: Sequence[PoolKey], index: int, record: Record, norm: Norm
+) -> Place:
+    """The key's place. A strategy that raises must not cost a call its answer."""
+    try:
+        return strategy(keys[index].spec, record, norm)
+    except Exception:
+        _log.exception("the strategy failed for key %s, which keeps to its priority", index)
+        return Place(keys[index].spec.priority, 1.0 / keys[index].spec.weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -42,7 +43,9 @@ class ChatStream:
         self._run: Run | None = None
         self._grant: Grant | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
         self._queue: deque[StreamChunk | Verdict[ChatResponse]] = deque()
+        self._is_read = False
         self._is_over = False
         self._response: ChatResponse | None = None
         self._handed = 0
@@ -71,25 +74,33 @@ class ChatStream:
     async def __anext__(self) -> StreamChunk:
         if self._is_over:
             raise StopAsyncIteration
-        if self._opened is None:
-            await self._open()
+        if self._is_read:
+            raise RuntimeError("the stream is being read already, by another task")
+        self._is_read = True
         try:
-            while not self._queue:
-                await self._read()
-            item = self._queue.popleft()
-            if isinstance(item, Verdict):
-                return await self._end(item)
-        except LMRotateError:
+            return await self._next()
+        except (LMRotateError, StopAsyncIteration):
             raise
         except BaseException as error:
-            self._close(Verdict(Outcome.CANCELLED, error=error))
+            self._leave(Verdict(Outcome.CANCELLED, error=error))
             raise
+        finally:
+            self._is_read = False
+
+    async def _next(self) -> StreamChunk:
+        if self._opened is None:
+            await self._open()
+        while not self._queue:
+            await self._read()
+        item = self._queue.popleft()
+        if isinstance(item, Verdict):
+            return await self._end(item)
         self._handed += len(item.delta)
         return self._signed(item)
 
     async def aclose(self) -> None:
         """Closes the connection now. Nobody is blamed; harmless when it is over."""
-        self._close(Verdict(Outcome.CANCELLED))
+        self._leave(Verdict(Outcome.CANCELLED))
 
     async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -99,9 +110,11 @@ class ChatStream:
             self._is_over = True
             raise
         self._grant = self._run.last_grant
-        opened = cast("Opened", verdict.value)
-        self._opened = opened
+        self._opened = opened = cast("Opened", verdict.value)
         self._queue.extend(opened.early)
+        if self._is_over:  # closed from elsewhere while it was being opened
+            self._leave(Verdict(Outcome.CANCELLED))
+            raise StopAsyncIteration
 
     async def _read(self) -> None:
         opened = self._opened
@@ -119,12 +132,11 @@ class ChatStream:
         """The last chunk of a good stream; otherwise raises."""
         if verdict.outcome is not Outcome.OK or verdict.value is None:
             raise self._broken(verdict)
-        await self._let_close()
         response = verdict.value
-        self._response = response
         verdict.used = response.usage
-        self._close(verdict)
-        self._judge.answered(self._run_of(), verdict)
+        self._give_back(verdict)
+        self._response = self._judge.answered(self._run_of(), verdict)
+        await self._let_close()
         last = StreamChunk(
             delta=response.content[self._handed :],  # what came without an end to its event
             finish_reason=response.finish_reason,
@@ -134,19 +146,26 @@ class ChatStream:
         return self._signed(last, response.model)
 
     async def _let_close(self) -> None:
+        """The server closes its body, or loses the connection."""
         assert self._opened is not None  # noqa: S101 - for the type checker
+        answer, until = self._opened.answer, self._judge.now() + CLOSING_SECONDS
         try:
-            while await self._opened.answer.next(CLOSING_SECONDS):
-                pass
+            while await answer.next(max(0.001, until - self._judge.now())):
+                if self._judge.now() >= until:
+                    answer.discard()
+                    return
         except TransportError:
-            self._opened.answer.discard()
+            answer.discard()
+        except BaseException:
+            answer.discard()
+            raise
 
     def _broken(self, verdict: Verdict[ChatResponse]) -> LMRotateError:
         run, now = self._run_of(), self._judge.now()
         text = self._opened.reader.text if self._opened else ""
         is_late = now >= run.plan.deadline
         verdict.outcome = Outcome.CANCELLED if is_late else Outcome.INTERRUPTED
-        self._close(verdict)
+        self._give_back(verdict)
         run.last = verdict
         error = (
             endings.deadline_error(run, verdict.error) if is_late else endings.provider_error(run)
@@ -168,19 +187,33 @@ class ChatStream:
         chunk.model = model or chunk.model or self._grant.stage.model or ""
         return chunk
 
-    def _close(self, verdict: Verdict[Any]) -> None:
+    def _leave(self, verdict: Verdict[Any]) -> None:
+        """The caller goes away before the end."""
+        if self._give_back(verdict) and self._run is not None:
+            self._judge.call_left(self._run)
+
+    def _give_back(self, verdict: Verdict[Any]) -> bool:
+        """Whether there was something to give back: the lease, and the connection unless it is
+        good for another call.
+        """
         self._is_over = True
-        if self._opened is not None and self._grant is not None:
-            if verdict.outcome is not Outcome.OK:
-                self._opened.answer.discard()
-            self._judge.report(self._grant, verdict)
+        opened, grant = self._opened, self._grant
+        if opened is None or grant is None or grant.lease.is_settled:
+            return False
+        if self._process != os.getpid():
+            return False  # it was opened in the process that this one was forked from
+        if verdict.outcome is not Outcome.OK:
+            opened.answer.discard()
+        self._judge.report(grant, verdict)
+        return True
 
     def __del__(self) -> None:
-        if self._is_over or self._opened is None or self._loop is None:
+        opened, loop = self._opened, self._loop
+        if self._is_over or opened is None or loop is None or self._process != os.getpid():
             return
-        drop = _Drop(self._opened, self._grant, self._judge)
+        drop = _Drop(opened, self._grant, self._judge)
         try:
-            self._loop.call_soon_threadsafe(drop)
+            loop.call_soon_threadsafe(drop)
         except RuntimeError:  # the loop is closed: nobody else can touch the stream
             drop()
 
@@ -197,3 +230,4 @@ class _Drop:
         self._opened.answer.discard()
         if self._grant is not None:
             self._judge.report(self._grant, Verdict(Outcome.CANCELLED))
+            self._judge.call_left(self._grant.run)

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from ..core.keystate import FRESH, Change, KeyState, Kind
 from ..core.pool import LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
 
+SWEEP_EVERY = 1000
+FORGET_SECONDS = 3600.0
+
 
 class MemoryStore:
     """The StateStore of one process. Never suspends; safe between threads.
@@ -23,6 +26,7 @@ class MemoryStore:
         self._trials: dict[str, tuple[int, float]] = {}
         self._ids = itertools.count(1)
         self._listeners: list[Callable[[Sequence[News]], None]] = []
+        self._changed = 0
 
     async def admit(self, candidates: Sequence[Candidate], now: float) -> Lease | Refused:
         """The first candidate that may go, as a Lease; else why each may not."""
@@ -68,7 +72,10 @@ class MemoryStore:
         states = self._states
         for subject, seen in zip(lease.candidate.subjects, lease.seen, strict=True):
             state = states.get(subject, FRESH)
-            if state is not seen and state.resting_at(now):
+            if state is seen or state.kind is Kind.ACTIVE:
+                continue
+            # A rest that came and went since leaves a trial, which is another call's to take.
+            if state.resting_at(now) or subject not in lease.trials:
                 return False
         return True
 
@@ -136,10 +143,24 @@ class MemoryStore:
             new = change.upon(current, now)
             if new is not None and new is not current:
                 self._states[change.subject] = new
+                self._changed += 1
                 if change.seen is None:
                     self._trials.pop(change.subject, None)
                 news.append(News(change.subject, new.until, current, new))
+        if self._changed >= SWEEP_EVERY:
+            self._sweep(now)
         return news
+
+    def _sweep(self, now: float) -> None:
+        """Model names come from callers, so their scopes must not add up for ever: one that has
+        had nothing to say for an hour is as new again.
+        """
+        self._changed = 0
+        self._states = {
+            subject: state
+            for subject, state in self._states.items()
+            if "|" not in subject or max(state.until, state.since) + FORGET_SECONDS > now
+        }
 
     def _free_trials(self, lease: Lease, now: float) -> list[News]:
         news = []

@@ -46,7 +46,7 @@ def test_R05_a_401_quarantines_at_once_and_the_call_succeeds_elsewhere(provider:
         assert (await world.chat()).key_id == "b"
         health = await health_of(world, "a")
         assert (health.state, health.status, health.failures) == ("quarantine", 401, 1)
-        assert "literal://" in health.reason
+        assert health.reason.endswith("Is its secret right?")
         assert asked(world) == ["a", "b"]
         assert all_answered(await world.gather(10))
         assert world.sim.requests("a") == 1
@@ -606,10 +606,13 @@ async def busy(world: World, seconds: int) -> None:
 
 
 @each_dialect
+@pytest.mark.parametrize("status", [403, 401])
 @pytest.mark.parametrize("count", [3, 7])
-def test_R19_a_block_of_every_key_rests_the_provider_and_no_key(provider: str, count: int) -> None:
+def test_R19_a_block_of_every_key_rests_the_provider_and_no_key(
+    provider: str, count: int, status: int
+) -> None:
     world = World([f"k{n}" for n in range(count)], provider=provider)
-    world.sim.provider(provider).block(403)
+    world.sim.provider(provider).block(status)
 
     async def scenario() -> None:
         with pytest.raises(NoAvailableKeyError, match="its provider rests"):
@@ -668,6 +671,30 @@ def test_R19_a_herd_of_fifty_in_a_block_loses_no_key(provider: str) -> None:
         health = await provider_health(world)
         assert health.rest.state == "cooldown"
         assert {key.state for key in health.keys.values()} == {"active"}
+        assert [key.scopes for key in health.keys.values()] == [{}, {}, {}]
+
+    world.run(scenario)
+
+
+@each_dialect
+def test_R19_a_key_refused_twice_within_the_block_comes_back_too(provider: str) -> None:
+    """Its second refusal is read two seconds after the first: the later deadline stands."""
+    world = World(provider=provider)
+    delays = {"k1": [0.1, 2.0], "k2": [], "k3": []}
+
+    class Late:
+        def edit(self, plan: Any, visit: Any) -> None:
+            own: list[float] = delays[world.sim.log[-1].key]
+            plan.first_byte = own.pop(0) if own else 3.0
+
+    world.sim.provider(provider)._change(Late())
+    world.sim.provider(provider).block(403)
+
+    async def scenario() -> None:
+        await world.gather(4, max_wait_seconds=0)
+        assert world.sim.requests("k1") == 2
+        health = await provider_health(world)
+        assert health.rest.state == "cooldown"
         assert [key.scopes for key in health.keys.values()] == [{}, {}, {}]
 
     world.run(scenario)

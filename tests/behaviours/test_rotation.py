@@ -428,6 +428,21 @@ def test_R20_a_resting_keys_conversations_go_elsewhere_and_come_back(provider: s
 
 
 @each_dialect
+def test_R20_a_conversation_walks_past_fifteen_exhausted_keys(provider: str) -> None:
+    keys = [f"k{n:02}" for n in range(20)]
+    world = World(keys, provider=provider, strategy="health_aware")
+    for key in keys[:15]:
+        world.sim.key(key).quota_exhausted()
+
+    async def scenario() -> None:
+        for number in range(40):
+            assert (await turn(world, number)).key_id in keys[15:]
+        assert all(world.sim.requests(key) <= 1 for key in keys[:15])
+
+    world.run(scenario)
+
+
+@each_dialect
 def test_R20_a_conversation_keeps_to_the_best_tier(provider: str) -> None:
     priorities = {"k1": 1, "k2": 1, "k3": 0}
     world = World(provider=provider, strategy="priority", priorities=priorities)

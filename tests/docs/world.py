@@ -131,5 +131,6 @@ def simulated_environment(sim: Simulator) -> dict[str, str]:
         "OPENAI_BASE_URL": sim.url("openai"),
         "ANTHROPIC_BASE_URL": sim.url("anthropic"),
         "HTTP_PROXY": sim.base_url,
+        "HTTPS_PROXY": sim.base_url,  # it carries no such tunnel: nothing gets out
         "NO_PROXY": "127.0.0.1,localhost",
     }

@@ -60,9 +60,9 @@ async def play(scene: Scene, watch: Watch) -> Result:
     scene.advance(0)
     with scene.lm.listen(result.tally):
         numbers = iter(range(CALLS))
-        calls = asyncio.gather(*(_ask(scene, result, numbers) for _ in range(AT_ONCE)))
-        await watch(scene, result.tally, calls)
-        await calls
+        async with asyncio.TaskGroup() as group:
+            asking = (_ask(scene, result, numbers) for _ in range(AT_ONCE))
+            await watch(scene, result.tally, [group.create_task(each) for each in asking])
     result.served, result.seconds = scene.served(), scene.seconds()
     return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import typer
@@ -13,6 +13,8 @@ from rich.live import Live
 from .board import Board, resting
 from .scene import ACTS, AT_ONCE, CALLS, KEYS, Scene
 from .tally import Tally
+
+Calls = Sequence[asyncio.Future[Any]]
 
 FRAME_SECONDS = 0.1
 LINE_SECONDS = 1.0
@@ -25,7 +27,7 @@ TITLE = (
 class Watch(Protocol):
     """Looks on until the calls have ended."""
 
-    async def __call__(self, scene: Scene, tally: Tally, calls: asyncio.Future[Any]) -> None: ...
+    async def __call__(self, scene: Scene, tally: Tally, calls: Calls) -> None: ...
 
 
 class Picture:
@@ -34,7 +36,7 @@ class Picture:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    async def __call__(self, scene: Scene, tally: Tally, calls: asyncio.Future[Any]) -> None:
+    async def __call__(self, scene: Scene, tally: Tally, calls: Calls) -> None:
         self._console.print(f" {TITLE}", highlight=False)
         with Live(console=self._console, auto_refresh=False) as live:
             is_over = False
@@ -48,7 +50,7 @@ class Picture:
 class Lines:
     """A line each second, and one for each thing that happens."""
 
-    async def __call__(self, scene: Scene, tally: Tally, calls: asyncio.Future[Any]) -> None:
+    async def __call__(self, scene: Scene, tally: Tally, calls: Calls) -> None:
         typer.echo(TITLE)
         told, is_over = 0, False
         while not is_over:
@@ -60,6 +62,7 @@ class Lines:
             typer.echo(f"{scene.seconds():5.1f} s  {tally.calls} of {CALLS}; {resting(report)}")
 
 
-async def _ended(calls: Awaitable[Any], seconds: float) -> bool:
-    done, _ = await asyncio.wait([asyncio.ensure_future(calls)], timeout=seconds)
-    return bool(done)
+async def _ended(calls: Calls, seconds: float) -> bool:
+    """Waits for them, but no longer than ``seconds``."""
+    _, pending = await asyncio.wait(calls, timeout=seconds)
+    return not pending

@@ -290,6 +290,8 @@ def mapped(error: Exception) -> TransportError:
     if any(name in TELLTALE for name in names):
         return TransportError(outcome, "the URL or a header cannot be sent: illegal characters?")
     told = TransportError(outcome, str(error) or names[0])
+    with contextlib.suppress(AttributeError):  # its request has the key in its headers
+        error.request = None  # type: ignore[attr-defined] # httpx's and httpx2's errors have it
     told.__cause__ = error
     return told
 

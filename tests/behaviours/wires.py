@@ -1,0 +1,185 @@
+"""The events of streamed answers in each wire format, to be put together and cut at will."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city":"Łódź"}'},
+}
+
+
+def sse(event: dict[str, Any], name: str = "") -> bytes:
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+
+
+class OpenAI:
+    """Prompt of 3 tokens, answer of 2."""
+
+    opening = (
+        sse(
+            {"id": "c1", "model": "m-1", "choices": [{"index": 0, "delta": {"role": "assistant"}}]}
+        ),
+    )
+    noise = (
+        b": keep-alive\n\n",
+        b":\n\n",
+        b"event: ping\n: nothing\n\n",
+        sse({"id": "c1", "choices": []}),
+        sse({"id": "c1", "choices": [{"index": 0, "delta": {"content": ""}}]}),
+    )
+    calls = (
+        sse(
+            {
+                "choices": [
+                    {
+                        "delta": {
+                            "tool_calls": [
+                                {
+                                    "index": 0,
+                                    "id": "call_1",
+                                    "type": "function",
+                                    "function": {"name": "weather", "arguments": ""},
+                                }
+                            ]
+                        }
+                    }
+                ]
+            }
+        ),
+        *(
+            sse(
+                {
+                    "choices": [
+                        {"delta": {"tool_calls": [{"index": 0, "function": {"arguments": part}}]}}
+                    ]
+                }
+            )
+            for part in ('{"city"', ':"Łó', 'dź"}')
+        ),
+    )
+    finish = "stop"
+    overloaded = sse({"error": {"message": "no room", "type": "server_error", "code": "503"}})
+    limited = sse({"error": {"message": "slow", "type": "requests", "code": "rate_limit_exceeded"}})
+    wrong = sse(
+        {"error": {"message": "no", "type": "invalid_request_error", "code": "invalid_value"}}
+    )
+
+    @staticmethod
+    def said(words: str) -> bytes:
+        return sse({"choices": [{"index": 0, "delta": {"content": words}}]})
+
+    @staticmethod
+    def thought(words: str) -> bytes:
+        return sse({"choices": [{"index": 0, "delta": {"reasoning_content": words}}]})
+
+    closing = (
+        sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+        sse(
+            {
+                "choices": [],
+                "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+            }
+        ),
+        b"data: [DONE]\n\n",
+    )
+
+
+def _named(kind: str, **fields: Any) -> bytes:
+    return sse({"type": kind, **fields}, kind)
+
+
+class Anthropic:
+    """The same in the other format."""
+
+    opening = (
+        _named(
+            "message_start",
+            message={
+                "id": "m1",
+                "type": "message",
+                "role": "assistant",
+                "model": "m-1",
+                "content": [],
+                "usage": {"input_tokens": 3, "output_tokens": 0},
+            },
+        ),
+    )
+    noise = (
+        _named("ping"),
+        b": comment\n\n",
+        _named("something_new", about="later"),
+        _named("content_block_delta", index=0, delta={"type": "signature_delta", "signature": "s"}),
+        _named("content_block_delta", index=1, delta={"type": "text_delta", "text": ""}),
+    )
+    calls = (
+        _named(
+            "content_block_start",
+            index=2,
+            content_block={"type": "tool_use", "id": "call_1", "name": "weather", "input": {}},
+        ),
+        *(
+            _named(
+                "content_block_delta",
+                index=2,
+                delta={"type": "input_json_delta", "partial_json": part},
+            )
+            for part in ('{"city"', ':"Łó', 'dź"}')
+        ),
+        _named("content_block_stop", index=2),
+    )
+    finish = "end_turn"
+    overloaded = _named("error", error={"type": "overloaded_error", "message": "no room"})
+    limited = _named("error", error={"type": "rate_limit_error", "message": "slow"})
+    wrong = _named("error", error={"type": "invalid_request_error", "message": "no"})
+
+    @staticmethod
+    def said(words: str) -> bytes:
+        return _named("content_block_delta", index=1, delta={"type": "text_delta", "text": words})
+
+    @staticmethod
+    def thought(words: str) -> bytes:
+        return _named(
+            "content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": words}
+        )
+
+    closing = (
+        _named(
+            "message_delta",
+            delta={"stop_reason": "end_turn", "stop_sequence": None},
+            usage={"output_tokens": 2},
+        ),
+        _named("message_stop"),
+    )
+
+
+WIRES: dict[str, Any] = {"openai": OpenAI, "anthropic": Anthropic}
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A whole stream, event by event."""
+
+    events: Sequence[bytes]
+
+    @property
+    def raw(self) -> bytes:
+        return b"".join(self.events)
+
+
+def whole(provider: str, *words: str) -> Streamed:
+    wire = WIRES[provider]
+    return Streamed((*wire.opening, *(wire.said(word) for word in words), *wire.closing))
