@@ -203,7 +203,7 @@ class LMRotate:
         self, provider: str, model: str | None, max_wait_s: float | None, narrowed: Narrowed | None
     ) -> Grant:
         defaults = self._pool.config.defaults
-        wait = defaults.max_wait_seconds if max_wait_s is None else max_wait_s
+        wait = _or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_s)
         if self._pool.revival.is_due:
             await self._pool.revival.look()
         stage = self._pool.stages(model, provider, narrowed)[0]

@@ -30,18 +30,6 @@ class LMRotateError(Exception):
 
     attempts: tuple[Attempt, ...] = ()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (type(self), self.args, self.__dict__)
-
-
-def _rebuilt(
-    cls: type[LMRotateError], args: tuple[Any, ...], state: dict[str, Any]
-) -> LMRotateError:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
-
 
 class ConfigurationError(LMRotateError, ValueError):
     """The registry, a file or an argument is wrong; the message says where and what to do.

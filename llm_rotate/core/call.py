@@ -33,6 +33,10 @@ class Visit:
     not_before: float | None = None
     is_closed: bool = False
 
+    def is_early(self, now: float) -> bool:
+        """Whether the time that the provider stated has not come."""
+        return self.not_before is not None and now < self.not_before
+
     def begin_pass(self) -> None:
         """A new pass: what was refused may be asked again, as a retry."""
         self.earlier = self.earlier | self.refused

@@ -141,18 +141,19 @@ def merge(current: KeyState, proposed: KeyState) -> KeyState | None:
     """Two rests that were judged from the same state. None: ``proposed`` says nothing new.
 
     A second failure of the same kind is not counted, but a deadline later by more than a
-    second, or a harder kind, holds.
+    second, or a harder kind, holds; so do its words, unless the rest that stands is harder.
     """
     is_later = proposed.until > current.until + SAME_DEADLINE_SECONDS
     is_harder = HARDNESS[proposed.kind] > HARDNESS[current.kind]
     if not (is_later or is_harder):
         return None
     return replace(
-        proposed if is_harder else current,
+        current if HARDNESS[current.kind] > HARDNESS[proposed.kind] else proposed,
         until=max(current.until, proposed.until),
         since=current.since,
         version=current.version + 1,
         failures=current.failures + (is_harder and proposed.outcome is not current.outcome),
+        strikes=proposed.strikes if is_harder else current.strikes,
         failed_trials=current.failed_trials,
     )
 

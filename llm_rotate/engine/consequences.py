@@ -19,7 +19,7 @@ OUTAGE_LIKE = (Outcome.AUTH_FAILED, Outcome.FORBIDDEN)
 
 
 @dataclass(slots=True, eq=False)
-class _Past:
+class Past:
     """What is remembered of one provider. ``signature``: how it refused every key when it was
     last taken for an outage; ``watched``: refusals by model.
     """
@@ -39,13 +39,13 @@ class Consequences:
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
-        self._past: dict[str, _Past] = {}
+        self._past: dict[str, Past] = {}
 
     def of(self, grant: Grant, verdict: Verdict[Any], now: float) -> Sequence[Change]:
         """The changes that ``verdict`` asks for."""
         effect = FAULTS[verdict.outcome].effect
         if effect is Effect.CLEAR:
-            self._past_of(grant).last_success_at = now
+            self.past(grant.stage.provider.name).last_success_at = now
             return cleared(grant.lease, now)
         if effect is Effect.NONE:
             return ()
@@ -54,11 +54,11 @@ class Consequences:
             return self._maybe_outage(grant, verdict, change, now)
         return (change,)
 
-    def _past_of(self, grant: Grant) -> _Past:
-        name = grant.stage.provider.name
+    def past(self, name: str) -> Past:
+        """What is remembered of the provider ``name``, over reloads too."""
         found = self._past.get(name)
         if found is None:
-            found = self._past.setdefault(name, _Past())
+            found = self._past.setdefault(name, Past())
         return found
 
     def _maybe_outage(
@@ -66,7 +66,7 @@ class Consequences:
     ) -> Sequence[Change]:
         """A refusal that may be the provider's own: if it is, no key pays for it."""
         stage, subject = grant.stage, grant.stage.provider.subject
-        past = self._past_of(grant)
+        past = self.past(grant.stage.provider.name)
         signature = (str(verdict.outcome), verdict.status, verdict.code)
         state = self._store.state(subject)
         if state.kind is not Kind.ACTIVE and past.signature == signature:

@@ -47,7 +47,6 @@ def deadline_error(run: Run, cause: BaseException | None) -> DeadlineError:
         f"'{run.plan.asked}' was not answered within timeout={run.plan.timeout_s:g} s "
         f"({len(run.call.attempts)} attempts). Nobody was blamed."
     )
-    error.attempts = tuple(run.call.attempts)
     error.__cause__ = cause
     return error
 
@@ -76,7 +75,6 @@ def provider_error(run: Run) -> LMRotateError:
         request_id=verdict.request_id,
         body=verdict.body,
         retry_after_seconds=verdict.later_s,
-        attempts=tuple(run.call.attempts),
     )
     error.__cause__ = verdict.error
     return error
@@ -123,7 +121,6 @@ def no_key(run: Run, judge: Judge) -> NoAvailableKeyError:
         "\n".join(lines),
         earliest_retry_at=judge.wall_at(first.until) if is_back else None,
         reasons=reasons,
-        attempts=tuple(run.call.attempts),
     )
 
 

@@ -44,6 +44,8 @@ def _as_sent(asked: ChatRequest, stage: Stage) -> ChatRequest:
 
 
 USUAL = Timeouts()
+# Seconds left to the first event of a stream whose headers took all the time there was.
+SHORTEST_WAIT = 0.001
 
 
 class HttpExchange:
@@ -89,10 +91,11 @@ class HttpExchange:
             )
         dialect = grant.stage.provider.dialect
         request = dialect.build(self._request, self._body, ready, self._judge.wall())
+        sent_at = self._judge.now()
         try:
             answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
             if self._request.stream and answer.status < 300:
-                return await self._open(grant, answer)
+                return await self._open(grant, answer, sent_at)
             return await self._read(grant, answer)
         except TransportError as error:
             cause = error.__cause__ or error
@@ -110,12 +113,12 @@ class HttpExchange:
             self._request, answer.status, answer.headers, body, self._judge.wall()
         )
 
-    async def _open(self, grant: Grant, answer: Answer) -> Verdict[Any]:
+    async def _open(self, grant: Grant, answer: Answer, sent_at: float) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
         like any answer, and another key takes over.
         """
         reader = grant.stage.provider.dialect.events(self._request)
-        patience = self._timeouts.first_event
+        patience = max(SHORTEST_WAIT, sent_at + self._timeouts.first_event - self._judge.now())
         try:
             while True:
                 raw = await answer.next(patience)

@@ -30,20 +30,18 @@ class Herald:
 
     def attempt_started(self, grant: Grant) -> None:
         """A request is about to be sent."""
-        if self.listeners:
-            self._of_attempt(EventKind.ATTEMPT_STARTED, grant)
+        self._of_attempt(EventKind.ATTEMPT_STARTED, grant)
 
     def attempt_ended(self, grant: Grant, verdict: Verdict[Any], seconds: float) -> None:
         """The attempt was judged."""
-        if self.listeners:
-            self._of_attempt(
-                EventKind.ATTEMPT_ENDED,
-                grant,
-                outcome=verdict.outcome,
-                seconds=seconds,
-                usage=verdict.used,
-                detail=verdict.message,
-            )
+        self._of_attempt(
+            EventKind.ATTEMPT_ENDED,
+            grant,
+            outcome=verdict.outcome,
+            seconds=seconds,
+            usage=verdict.used,
+            detail=verdict.message,
+        )
 
     def withdrawn(self, grant: Grant, seconds: float) -> None:
         """The key went to rest before the request was written: nothing was sent."""

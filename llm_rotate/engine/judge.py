@@ -63,7 +63,8 @@ class Judge:
         self.live[grant.lease.id] = grant
         if grant.started >= self._renewal_until:
             self._renew()
-        self.herald.attempt_started(grant)
+        if self.herald.listeners:
+            self.herald.attempt_started(grant)
 
     def withdrawn(self, grant: Grant) -> None:
         """Nothing was sent: all is given back."""
@@ -86,7 +87,8 @@ class Judge:
             _hide_secrets(grant, verdict)
         self._end(grant, self._consequences.of(grant, verdict, now), now)
         self._count(grant, verdict, FAULTS[verdict.outcome], now)
-        self.herald.attempt_ended(grant, verdict, now - grant.started)
+        if self.herald.listeners:
+            self.herald.attempt_ended(grant, verdict, now - grant.started)
 
     def _end(self, grant: Grant, changes: Sequence[Change], now: float) -> None:
         self.live.pop(grant.lease.id, None)

@@ -24,6 +24,7 @@ class Loops:
         self._open = open_transport
         self._lock = threading.Lock()
         self._served: dict[asyncio.AbstractEventLoop, _Served] = {}
+        self._retired: list[tuple[asyncio.AbstractEventLoop, _Served]] = []
         self._kept: list[object] = []
 
     def transport(self) -> Transport:
@@ -46,15 +47,16 @@ class Loops:
     def retire(self) -> None:
         """Calls in flight end on what they have; the next ones open transports anew."""
         with self._lock:
-            self._kept.append(self._served)
+            self._retired.extend(self._served.items())
             self._served = {}
 
     async def aclose(self) -> None:
         """Closes this loop's sockets in order, the other loops' at once and without waiting."""
         with self._lock:
-            served, self._served = self._served, {}
+            served = [*self._served.items(), *self._retired]
+            self._served, self._retired = {}, []
         here = asyncio.get_running_loop()
-        for loop, each in served.items():
+        for loop, each in served:
             if loop is here:
                 await each.transport.aclose()
             elif loop.is_closed():
@@ -66,8 +68,8 @@ class Loops:
     def forget(self) -> None:
         """After a fork: the sockets are the parent's, and must not be closed from here."""
         self._lock = threading.Lock()
-        self._kept.append(self._served)
-        self._served = {}
+        self._kept.append((self._served, self._retired))
+        self._served, self._retired = {}, []
 
 
 async def _close_with_loop(transport: Transport) -> AsyncGenerator[None, None]:

@@ -102,12 +102,11 @@ class Pool:
         """
         now = self._now
         name = (model, provider, narrowed) if narrowed else (model, provider)
-        with self._lock:
-            found = now.stages.get(name)
-            if found is not None:
-                if len(now.stages) > KEPT_STAGES // 2:
-                    now.stages.move_to_end(name)
-                return found
+        found = now.stages.get(name)
+        if found is not None:
+            if len(now.stages) > KEPT_STAGES // 2:
+                self._use(now, name)
+            return found
         routed = now.assembly.routed(model, provider)
         made = (now.assembly.stage(each, narrowed) for each in routed)
         stages = tuple(stage for stage in made if stage is not None)
@@ -117,6 +116,11 @@ class Pool:
                 f"the pool has {', '.join(now.assembly.keys)}"
             )
         return self._keep(now, name, stages)
+
+    def _use(self, now: _Configured, name: Any) -> None:
+        with self._lock:
+            if name in now.stages:
+                now.stages.move_to_end(name)
 
     def _keep(self, now: _Configured, name: Any, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         with self._lock:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextvars
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -37,13 +36,12 @@ class Portal:
                 "callback, most likely): await the async form there instead"
             )
         loop = self._running_loop()
-        context = contextvars.copy_context()
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
         task: list[asyncio.Task[T]] = []
 
         def start() -> None:
             try:
-                task.append(loop.create_task(make(), context=context))
+                task.append(loop.create_task(make()))
             except BaseException as error:
                 done.set_exception(error)
                 raise

@@ -82,7 +82,7 @@ class Rotation:
         return None
 
     def _can_carry(self, run: Run, stage: Stage, visit: Visit, exchange: Exchange) -> bool:
-        if visit.is_closed or not run.call.is_open(visit):
+        if visit.is_early(self._clock.now()) or not run.call.is_open(visit):
             return False
         try:
             exchange.prepare(stage)
@@ -179,8 +179,9 @@ class Rotation:
         call = run.call
         if run.refusals and not call.sent_in_pass and all(v.is_closed for v in call.visits):
             raise endings.cannot_carry(run)
-        left_early = [v for v in call.visits if v.faults and call.is_open(v)]
-        if left_early and call.may_retry and call.sent_in_pass:
+        now = self._clock.now()
+        left_early = [v for v in call.visits if call.is_open(v) and (v.faults or v.is_early(now))]
+        if left_early and call.may_retry:
             if await self._back_off(run, min(left_early, key=lambda v: v.not_before or 0.0)):
                 return
             raise endings.over(run, self._judge)

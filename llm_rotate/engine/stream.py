@@ -43,6 +43,7 @@ class ChatStream:
         self._run: Run | None = None
         self._grant: Grant | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening: asyncio.Task[Any] | None = None
         self._process = os.getpid()
         self._queue: deque[StreamChunk | Verdict[ChatResponse]] = deque()
         self._is_read = False
@@ -92,6 +93,8 @@ class ChatStream:
             await self._open()
         while not self._queue:
             await self._read()
+            if self._is_over:  # closed from elsewhere meanwhile
+                raise StopAsyncIteration
         item = self._queue.popleft()
         if isinstance(item, Verdict):
             return await self._end(item)
@@ -101,20 +104,26 @@ class ChatStream:
     async def aclose(self) -> None:
         """Closes the connection now. Nobody is blamed; harmless when it is over."""
         self._leave(Verdict(Outcome.CANCELLED))
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
 
     async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
+        task = self._opening = asyncio.current_task()
         try:
             verdict, self._run = await self._start()
-        except BaseException:
-            self._is_over = True
+        except BaseException as error:
+            was_closed, self._is_over = self._is_over, True
+            is_ours = was_closed and isinstance(error, asyncio.CancelledError)
+            if is_ours and task is not None and not task.uncancel():
+                raise StopAsyncIteration from None  # aclose() ended it, and nobody else
             raise
+        finally:
+            self._opening = None
         self._grant = self._run.last_grant
-        self._opened = opened = cast("Opened", verdict.value)
-        self._queue.extend(opened.early)
-        if self._is_over:  # closed from elsewhere while it was being opened
-            self._leave(Verdict(Outcome.CANCELLED))
-            raise StopAsyncIteration
+        self._opened = cast("Opened", verdict.value)
+        self._queue.extend(self._opened.early)
 
     async def _read(self) -> None:
         opened = self._opened

@@ -88,7 +88,7 @@ def mended(request, tmp_path, monkeypatch):
     if request.param == "env":
         return "SWAPPED_SECRET", lambda secret: monkeypatch.setenv("SWAPPED_SECRET", secret)
     path = tmp_path / "secret"
-    return path, lambda secret: path.write_text(secret)
+    return path, path.write_text
 
 
 @each_dialect

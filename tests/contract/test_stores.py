@@ -273,14 +273,14 @@ def test_a_childs_process_has_no_trials_and_keeps_the_states(store: StateStore) 
 
 def test_each_acts_once_for_a_lease(store: StateStore) -> None:
     lease = lend(store, A)
-    for _ in range(3):
-        store.decide(lease, [refusal(lease)], NOW)
-    for _ in range(3):
-        store.settle(lease, [refusal(lease, later_s=6000.0)], NOW)
-    state = store.state("key:a")
-    assert state.failures == 1
+    for later_s in (60.0, 600.0):
+        store.decide(lease, [refusal(lease, later_s=later_s)], NOW)
+    assert store.state("key:a").until == NOW + 60.0
     # What only the body showed is judged, once, against the state that stands.
-    assert state.until == NOW + 6000.0
+    for later_s in (6000.0, 60_000.0):
+        store.settle(lease, [refusal(lease, later_s=later_s)], NOW)
+    assert store.state("key:a").until == NOW + 6000.0
+    assert store.state("key:a").failures == 1
     assert lease.is_decided
     assert lease.is_settled
 

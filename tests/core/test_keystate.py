@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -232,6 +232,7 @@ def test_thirty_two_429s_that_ask_for_no_time_are_one_failure() -> None:
     assert state.failed_trials == 0
 
 
+@example([(Outcome.RATE_LIMITED, 2.0), (Outcome.QUOTA_EXHAUSTED, 2.0), (Outcome.RATE_LIMITED, 4.0)])
 @given(st.lists(st.tuples(st.sampled_from(FAILURES), st.floats(1.5, 900)), min_size=1, max_size=32))
 def test_of_a_mixed_herd_the_hardest_kind_and_the_latest_deadline_hold(
     herd: list[tuple[Outcome, float]],
@@ -392,3 +393,39 @@ def test_a_late_refusal_of_a_key_that_succeeded_since_counts_from_anew() -> None
     assert late.new.kind is Kind.DISABLED
     state = apply(won, late, NOW + 1)
     assert (state.kind, state.strikes, state.failures) == (Kind.QUARANTINE, 1, 1)
+
+
+SAME_KIND = [
+    (
+        Refusal(Outcome.RATE_LIMITED, 2, 429, "429 slow"),
+        Refusal(Outcome.RATE_LIMITED, 60, 529, "b"),
+    ),
+    (Refusal(Outcome.AUTH_FAILED, None, 401, "401 no"), Refusal(Outcome.QUOTA_EXHAUSTED, 9e4, 402)),
+]
+
+
+@pytest.mark.parametrize(("first", "later"), SAME_KIND)
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_of_two_rests_of_one_kind_the_words_are_those_of_the_later_deadline(
+    first: Refusal, later: Refusal, is_swapped: bool
+) -> None:
+    one, other = (later, first) if is_swapped else (first, later)
+    stands = refused(FRESH, one, NOW, POLICY)
+    proposed = Change("key:a", 0, refused(FRESH, other, NOW, POLICY), other, POLICY)
+    merged = apply(stands, proposed, NOW)
+    alone = refused(FRESH, later, NOW, POLICY)
+    assert (merged.until, merged.outcome, merged.status, merged.reason) == (
+        alone.until,
+        later.outcome,
+        later.status,
+        later.reason,
+    )
+    assert (merged.failures, merged.strikes) == (1, stands.strikes)
+
+
+def test_a_later_deadline_of_a_softer_rest_keeps_the_words_of_the_harder_one() -> None:
+    hard = refused(FRESH, Refusal(Outcome.FORBIDDEN, None, 403, "403 no"), NOW, POLICY)
+    soft = Refusal(Outcome.RATE_LIMITED, 9000, 429, "429 slow")
+    proposed = Change("key:a", 0, refused(FRESH, soft, NOW, POLICY), soft, POLICY)
+    merged = apply(hard, proposed, NOW)
+    assert (merged.kind, merged.until, merged.reason) == (Kind.QUARANTINE, NOW + 9000, "403 no")

@@ -46,14 +46,25 @@ def locate(url: str) -> tuple[Origin, bytes, tuple[bytes, bytes]]:
     return Origin(parts.scheme, host.decode(), port), target.encode(), (b"Host", shown)
 
 
-def head_of(request: HttpRequest, target: bytes, host: tuple[bytes, bytes]) -> h11.Request:
+class Head:
+    """A request's head, sealed: h11's own repr shows the headers, and a reporter of errors that
+    prints the locals of a traceback would show the key.
+    """
+
+    __slots__ = ("sealed",)
+
+    def __init__(self, head: h11.Request) -> None:
+        self.sealed = head
+
+
+def head_of(request: HttpRequest, target: bytes, host: tuple[bytes, bytes]) -> Head:
     """Raises h11.LocalProtocolError, whose text shows the header value: a secret, perhaps."""
     headers = [host, *request.headers]
     if not any(name.lower() in UNPACKED for name, _ in request.headers):
         headers.append(IDENTITY)
     if request.body or request.method not in BODILESS:
         headers.append((b"Content-Length", b"%d" % len(request.body)))
-    return h11.Request(method=request.method, target=target, headers=headers)
+    return Head(h11.Request(method=request.method, target=target, headers=headers))
 
 
 class Connection:
@@ -66,10 +77,10 @@ class Connection:
         self.idle_since = 0.0
         self._machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
 
-    def write(self, head: h11.Request, body: bytes) -> bool:
+    def write(self, head: Head, body: bytes) -> bool:
         """In one step. False: the socket was found closed and not a byte was written."""
         send = self._machine.send
-        lines = send(head) or b""
+        lines = send(head.sealed) or b""
         if body:
             lines += send(h11.Data(data=body)) or b""
         send(h11.EndOfMessage())

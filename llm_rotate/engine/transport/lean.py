@@ -11,7 +11,7 @@ import h11
 from ...core.outcome import Outcome
 from ...core.wire import Headers, HttpRequest
 from .decode import Inflate, decoder_for
-from .http11 import Connection, Origin, head_of, locate
+from .http11 import Connection, Head, Origin, head_of, locate
 from .pool import Pool
 from .seam import Timeouts, TransportError, Withdrawn
 from .sockets import Socket, connect
@@ -85,9 +85,7 @@ class LeanAnswer:
 
     # -- for the transport --
 
-    def put(
-        self, connection: Connection, head: h11.Request, body: bytes, go: Callable[[], bool]
-    ) -> bool:
+    def put(self, connection: Connection, head: Head, body: bytes, go: Callable[[], bool]) -> bool:
         """Asks and writes in one step. False: the connection was dead, nothing was written."""
         self._connection = connection
         if not go():
@@ -213,7 +211,7 @@ class LeanTransport:
         for socket in tuple(self._sockets):
             socket.abort(ConnectionAbortedError("the transport was closed"))
 
-    def _address(self, request: HttpRequest) -> tuple[Origin, h11.Request]:
+    def _address(self, request: HttpRequest) -> tuple[Origin, Head]:
         if self._closed:
             raise closed()
         try:
