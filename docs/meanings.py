@@ -53,6 +53,8 @@ SCOPES: Mapping[str, str] = {
     "none": "",
     "key": "the key",
     "key_model": "the key for this model",
+    "quota": "the key, or its group",
+    "quota_model": "the key, or its group, for this model",
     "route": "the key by this upstream",
     "local": "the key in this process",
 }

@@ -63,6 +63,22 @@ def tightest(bucket: Bucket, spec: BucketSpec, cost: Tokens, now: float) -> str 
     return max(dues)[1]
 
 
+def exceeded(spec: BucketSpec, cost: Tokens) -> str | None:
+    """The limit, by its field's name, that a request of ``cost`` is larger than."""
+    inward, outward, dollars = cost
+    both = inward + outward
+    for name, limit, amount in (
+        ("tpm", spec.tpm, both),
+        ("input_tpm", spec.input_tpm, inward),
+        ("output_tpm", spec.output_tpm, outward),
+        ("tpd", spec.tpd, both),
+        ("max_cost_per_day", spec.max_cost_per_day, dollars),
+    ):
+        if limit is not None and amount > limit:
+            return name
+    return None
+
+
 def _day_dues(bucket: Bucket, spec: BucketSpec, cost: Tokens) -> list[tuple[float, str]]:
     """The daily limits without room, each with when it has."""
     reset = bucket.day_ends + bucket.ahead

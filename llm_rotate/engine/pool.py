@@ -8,10 +8,11 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config import LMRotateConfig
+from ..core.estimate import Estimator
 from ..core.keystate import Change, KeyState, Kind
 from ..core.pool import News, StateStore
 from ..errors import ConfigurationError
@@ -20,11 +21,11 @@ from ..types import Usage
 from .assembly import Assembly, Narrowed
 from .clock import Clock, RealClock
 from .herald import Herald
-from .judge import Judge
+from .judge import Books, Judge
 from .ledger import Ledger
 from .loops import Loops
 from .prices import Prices
-from .report import HealthReport, Snapshot
+from .report import HealthReport, LimitHealth, Limits, Snapshot, scope_name
 from .revival import Revival
 from .rotation import Rotation
 from .stages import Stage
@@ -69,11 +70,13 @@ class Pool:
         self.store: StateStore = seams.store or MemoryStore()
         self._lock = threading.Lock()
         self._listening: weakref.WeakSet[Stage] = weakref.WeakSet()
-        self._now = _configured(config)
+        self._watched: set[str] = set()
+        self._now = self._configured(config)
         self.loops = Loops(seams.open_transport or self._open_transport)
         self.ledger = Ledger()
         herald = Herald(self.clock, UsageLog(self._price))
-        self.judge = Judge(self.store, self.clock, self.ledger, herald)
+        books = Books(self.ledger, Estimator(), self._price, self._watch)
+        self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
         self.rotation = Rotation(self.judge, self.clock, seams.rng)
         self.store.listen(self._hear)
@@ -88,6 +91,12 @@ class Pool:
     def assembly(self) -> Assembly:
         """The keys and routes of the present configuration."""
         return self._now.assembly
+
+    def _configured(self, config: LMRotateConfig) -> _Configured:
+        _check_store(config)
+        assembly = Assembly(config, self.clock, self._watched)
+        prices = {name: facts.prices for name, facts in assembly.providers.items()}
+        return _Configured(config, assembly, Prices(prices))
 
     def _price(self, provider: str, model: str, usage: Usage) -> float | None:
         return self._now.prices(provider, model, usage)
@@ -132,6 +141,14 @@ class Pool:
             stage.learn(self.store.state, self.clock.now())
         return kept
 
+    def _watch(self, name: str) -> None:
+        """Answers told of limits that nobody stated; ``name``: of the bucket that is to be."""
+        self._watched.add(name)
+        with self._lock:
+            listening = list(self._listening)
+        for stage in listening:
+            stage.watch(name)
+
     def _hear(self, news: Sequence[News]) -> None:
         now = self.clock.now()
         with self._lock:
@@ -171,7 +188,7 @@ class Pool:
         """Takes a new configuration for the next call; calls in flight end on the old one.
         A DISABLED key whose secret_ref, auth, base_url or enabled changed is active again.
         """
-        before, now = self._now, _configured(config)
+        before, now = self._now, self._configured(config)
         self._now = now
         if config.http != before.config.http:
             self.loops.retire()
@@ -195,15 +212,26 @@ class Pool:
             self.assembly.keys[key_id].ready = None
         if state.kind is Kind.ACTIVE:
             known = await self.store.snapshot()
-            subjects |= {subject for subject in known if subject.startswith(f"key:{key_id}|")}
+            quota = self.assembly.quotas.quota(key_id)
+            scopes = (f"key:{key_id}|", f"{quota}|")
+            subjects |= {name for name in known if name.startswith(scopes) or name == quota}
         changes = [Change(subject, None, state) for subject in sorted(subjects)]
         self.store.transition(changes, self.clock.now())
 
     async def health(self) -> HealthReport:
         """States, counts and scopes of every key."""
         states = await self.store.snapshot()
-        snapshot = Snapshot.of(
-            states, self.clock.now(), self.judge.wall_at, self.ledger.successes(), self._in_flight()
+        quotas = self.assembly.quotas
+        snapshot = replace(
+            Snapshot.of(
+                states,
+                self.clock.now(),
+                self.judge.wall_at,
+                self.ledger.successes(),
+                self._in_flight(),
+            ),
+            quotas={key_id: quotas.quota(key_id) for key_id in self.assembly.keys},
+            limits=await self._limits(),
         )
         return HealthReport(
             {
@@ -211,6 +239,19 @@ class Pool:
                 for name, key_ids in self.assembly.by_provider().items()
             }
         )
+
+    async def _limits(self) -> dict[str, Limits]:
+        """How the limits of every key stand, those of its group among them."""
+        asked = self.assembly.limited()
+        rooms = await self.store.rooms([each for each, _ in asked], self.clock.now())
+        found: dict[str, Limits] = {}
+        for candidate, names in asked:
+            limits = {
+                scope_name(name): {limit: LimitHealth(*room) for limit, room in rooms[name].items()}
+                for name in names
+            }
+            found[candidate.key_id] = {**found.get(candidate.key_id, {}), **limits}
+        return found
 
     def _in_flight(self) -> Mapping[str, int]:
         counts: dict[str, int] = {}
@@ -221,13 +262,6 @@ class Pool:
     def usage(self) -> dict[str, Any]:
         """Counts of this process since it began."""
         return self.ledger.summary(self._price)
-
-
-def _configured(config: LMRotateConfig) -> _Configured:
-    _check_store(config)
-    assembly = Assembly(config)
-    prices = {name: facts.prices for name, facts in assembly.providers.items()}
-    return _Configured(config, assembly, Prices(prices))
 
 
 def _check_store(config: LMRotateConfig) -> None:
