@@ -53,6 +53,8 @@ SCOPES: Mapping[str, str] = {
     "none": "",
     "key": "the key",
     "key_model": "the key for this model",
+    "quota": "the key, or its group",
+    "quota_model": "the key, or its group, for this model",
     "route": "the key by this upstream",
     "local": "the key in this process",
 }
@@ -109,6 +111,17 @@ ENTRIES: Mapping[str, tuple[str, str]] = {
             "that this stage sends."
         ),
     ),
+    "LimitsConfig": (
+        "Limits",
+        (
+            "`limits` of a key, and each entry of `model_limits`: what may be used at most. None "
+            "is no limit. See [Keep within limits](../how-to/limits.md)."
+        ),
+    ),
+    "QuotaGroupConfig": (
+        "Groups",
+        "An entry of `quota_groups`: limits that all keys naming it share, and so they rest.",
+    ),
     "HttpConfig": ("HTTP", "`http`: how connections are made."),
     "StateStoreConfig": ("Store", "`state_store`: where the health of keys is kept."),
 }
@@ -122,6 +135,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "keys": "See [Keys](#keys).",
         "fallback_chains": "By model, by provider, or `*` for every model without a chain of "
         "its own or its provider's; see [Stages](#stages).",
+        "quota_groups": "By name; see [Groups](#groups).",
         "state_store": "See [Store](#store).",
         "http": "See [HTTP](#http).",
     },
@@ -138,8 +152,11 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "weight": "Its share of the calls beside keys of the same priority.",
         "regions": "Where it may serve; None is anywhere. A call narrows with `region=`.",
         "tags": "Names, or names with values. A call narrows with `tags=`.",
-        "rate_limit_rpm": "Requests a minute. Accepted, [not enforced yet](../not-yet.md).",
-        "rate_limit_tpm": "Tokens a minute. Accepted, [not enforced yet](../not-yet.md).",
+        "limits": "See [Limits](#limits).",
+        "model_limits": "[Limits](#limits) of single models, by name, beside the key's own.",
+        "quota_group": "The group, of `quota_groups`, whose limits and rests it shares.",
+        "rate_limit_rpm": "The older name of `limits.rpm`.",
+        "rate_limit_tpm": "The older name of `limits.tpm`.",
         "enabled": "False leaves it out.",
         "metadata": "Yours; a lent key carries it.",
         "base_url": "This key's own server, as for replicas.",
@@ -164,6 +181,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "upstream_vendors": "How the broker spells them before the slash of a model's name.",
         "cost_per_1k_input_tokens": "US dollars; wins over the published price.",
         "cost_per_1k_output_tokens": "US dollars; both must be given.",
+        "day_ends": "The time zone (`America/Los_Angeles`) at whose midnight daily limits begin "
+        "anew.",
         "env": "Environment variables that hold its keys, for `configure()` without arguments. "
         "Read from the built-in providers.",
         "env_auth_config": "Fields of `auth_config` and the variables that hold those.",
@@ -193,6 +212,38 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "upstream": "The one upstream of a broker that may serve.",
         "model": "The name to send, whatever was asked for.",
         "models": "From the name asked for to the one to send. Others are sent as they are.",
+    },
+    "LimitsConfig": {
+        "rpm": "Requests a minute.",
+        "tpm": "Tokens a minute, of prompts and answers together.",
+        "input_tpm": "Tokens a minute of prompts alone, where a provider counts so.",
+        "output_tpm": "Tokens a minute of answers alone.",
+        "rpd": "Requests a day; the day ends at the provider's `day_ends`.",
+        "tpd": "Tokens a day.",
+        "max_concurrency": "Requests at a time.",
+        "request_burst": "So many requests may go at once. None: what 5 s of `rpm` bring, three "
+        "at least.",
+        "token_burst": "So many tokens may go at once. None: what 5 s of a limit bring; a larger "
+        "request goes when that much is saved up.",
+        "max_cost_per_day": "US dollars a day, by the prices that are known.",
+    },
+    "QuotaGroupConfig": {
+        **dict.fromkeys(
+            (
+                "rpm",
+                "tpm",
+                "input_tpm",
+                "output_tpm",
+                "rpd",
+                "tpd",
+                "max_concurrency",
+                "request_burst",
+                "token_burst",
+                "max_cost_per_day",
+            ),
+            "As a key's [limit](#limits).",
+        ),
+        "model_limits": "Limits of single models, by name, beside those of the whole group.",
     },
     "HttpConfig": {
         "proxy": "The URL of a proxy for everything.",

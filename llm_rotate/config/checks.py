@@ -62,6 +62,18 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
 
 
+def time_zone(name: Any) -> str:
+    """A name of the IANA database, or UTC."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - few providers have a day of their own
+
+    if name != "UTC":
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, LookupError):
+            raise ValueError("no such time zone; they are named like America/Los_Angeles") from None
+    return str(name)
+
+
 def header_fields(headers: Any) -> dict[str, str]:
     if not isinstance(headers, Mapping):
         raise ValueError("must be a mapping of headers to values")  # noqa: TRY004 - for pydantic

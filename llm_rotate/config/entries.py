@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -29,6 +30,7 @@ Count = Annotated[int, Field(gt=0)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Address = Annotated[str, AfterValidator(checks.web_address)]
 HeaderFields = Annotated[dict[str, str], AfterValidator(checks.header_fields)]
+TimeZone = Annotated[str, AfterValidator(checks.time_zone)]
 Tags = Annotated[
     dict[str, str],
     BeforeValidator(checks.named_tags),
@@ -44,6 +46,10 @@ Tags = Annotated[
 Dialect = Annotated[
     Literal["openai", "anthropic", "gemini", "bedrock"], BeforeValidator(checks.dialect)
 ]
+
+
+# What llm-rotate 0.3 called the limits of a key.
+OLD_LIMITS: Mapping[str, str] = {"rate_limit_rpm": "rpm", "rate_limit_tpm": "tpm"}
 
 
 class Entry(BaseModel):
@@ -177,6 +183,33 @@ class HttpConfig(Entry):
         return None if url is None else checks.without_password(url)
 
 
+class LimitsConfig(Entry):
+    """What may be used at most; None is no limit.
+
+    ``rpm``, ``tpm``: requests and tokens a minute; ``input_tpm``, ``output_tpm``: the tokens
+    of prompts and of answers by themselves. ``rpd``, ``tpd``, ``max_cost_per_day`` (US
+    dollars): until the provider's day ends. ``max_concurrency``: requests at a time.
+    ``request_burst``, ``token_burst``: what may go at once, None for the usual.
+    """
+
+    rpm: Count | None = None
+    tpm: Count | None = None
+    input_tpm: Count | None = None
+    output_tpm: Count | None = None
+    rpd: Count | None = None
+    tpd: Count | None = None
+    max_concurrency: Count | None = None
+    request_burst: Count | None = None
+    token_burst: Count | None = None
+    max_cost_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class QuotaGroupConfig(LimitsConfig):
+    """Limits that keys share: those of one account. ``model_limits``: of single models."""
+
+    model_limits: dict[str, LimitsConfig] = Field(default_factory=dict)
+
+
 class ProviderConfig(Entry):
     """A service. An entry named like a built-in one changes the fields it gives.
 
@@ -185,6 +218,7 @@ class ProviderConfig(Entry):
     an upstream in a route and in a model's name. ``env``: variables that hold keys, and
     ``env_auth_config`` fields of auth_config with the variables that hold those. ``flags``:
     how this service departs from its dialect. Costs are in US dollars per 1,000 tokens.
+    ``day_ends``: the time zone at whose midnight daily limits begin anew.
     """
 
     name: str = ""
@@ -205,6 +239,7 @@ class ProviderConfig(Entry):
     upstream_vendors: dict[str, str] = Field(default_factory=dict)
     cost_per_1k_input_tokens: Price | None = None
     cost_per_1k_output_tokens: Price | None = None
+    day_ends: TimeZone = "UTC"
     env: list[str] = Field(default_factory=list)
     env_auth_config: dict[str, str] = Field(default_factory=dict)
     flags: dict[str, Any] = Field(default_factory=dict)
@@ -214,8 +249,10 @@ class KeyConfig(Entry):
     """A key. ``secret_ref`` says where its secret is; it is read when the key is used.
 
     ``models``, ``regions``: None, or an empty list, means any. A bigger ``priority`` goes
-    first. ``tags``: a mapping, or a list of names. ``rate_limit_rpm``, ``rate_limit_tpm``:
-    requests and tokens a minute. ``base_url``: this key's own server.
+    first. ``tags``: a mapping, or a list of names. ``limits``: its own, ``model_limits`` those
+    of single models; ``quota_group``: the group whose limits and rests it shares.
+    ``rate_limit_rpm``, ``rate_limit_tpm``: older names of ``limits.rpm`` and ``limits.tpm``.
+    ``base_url``: this key's own server.
     """
 
     key_id: Annotated[str, Field(min_length=1)]
@@ -228,6 +265,9 @@ class KeyConfig(Entry):
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     regions: list[str] | None = None
     tags: Tags = Field(default_factory=dict)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    model_limits: dict[str, LimitsConfig] = Field(default_factory=dict)
+    quota_group: str | None = None
     rate_limit_rpm: Count | None = None
     rate_limit_tpm: Count | None = None
     enabled: bool = True
@@ -260,6 +300,20 @@ class KeyConfig(Entry):
     @classmethod
     def _can_be_sent(cls, auth: dict[str, Any]) -> dict[str, Any]:
         return auth | {name: checks.auth_field(name, auth[name]) for name in auth}
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> Self:
+        for old, name in OLD_LIMITS.items():
+            said, stated = getattr(self, old), getattr(self.limits, name)
+            if said is not None and stated not in (None, said):
+                raise ValueError(f"{old} is the older name of limits.{name}, which differs")
+        return self
+
+    def stated_limits(self) -> LimitsConfig:
+        """``limits``, with what stands under the older names."""
+        old = {name: getattr(self, said) for said, name in OLD_LIMITS.items()}
+        given = {name: limit for name, limit in old.items() if limit is not None}
+        return self.limits.model_copy(update=given) if given else self.limits
 
     @property
     def is_literal(self) -> bool:

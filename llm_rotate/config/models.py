@@ -20,6 +20,7 @@ from .entries import (
     HttpConfig,
     KeyConfig,
     ProviderConfig,
+    QuotaGroupConfig,
     StateStoreConfig,
     TimeoutsConfig,
 )
@@ -43,6 +44,7 @@ class LMRotateConfig(Entry):
     providers: dict[str, ProviderConfig] = Field(default_factory=dict, validate_default=True)
     keys: list[KeyConfig] = Field(default_factory=list)
     fallback_chains: dict[str, list[FallbackEntry]] = Field(default_factory=dict)
+    quota_groups: dict[str, QuotaGroupConfig] = Field(default_factory=dict)
     state_store: StateStoreConfig = Field(default_factory=StateStoreConfig)
     http: HttpConfig = Field(default_factory=HttpConfig)
 

@@ -36,6 +36,7 @@ def cross_checks(given: Any) -> list[str]:
         *_duplicates(given),
         *_names(providers),
         *_keys(given, providers),
+        *_groups(given),
         *_chains(given, providers),
     )
     return list(found)
@@ -64,6 +65,15 @@ def _keys(given: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[st
             yield _unknown_provider(("keys", index, "provider"), name, providers)
         elif not _has_address(key, providers[name]):
             yield problem(("keys", index), _no_address(name))
+
+
+def _groups(given: Mapping[str, Any]) -> Iterator[str]:
+    groups = named(given, "quota_groups")
+    for index, key in numbered(given, "keys"):
+        name = field(key, "quota_group")
+        if isinstance(name, str) and name not in groups:
+            near = hint(name, groups) or "; quota_groups has none"
+            yield problem(("keys", index, "quota_group"), f"no such group{near}")
 
 
 def _has_address(key: Any, provider: Any) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from ..types import Attempt
+from .bucket import Tokens
+from .pool import Blocked
 
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_LONGEST_SECONDS = 30.0
@@ -20,7 +23,8 @@ class Visit:
     before, or met a provider's fault in any; ``barred``: the request is too large for them;
     ``faulted``: met a fault since the stage's keys were last all tried. ``faults``: those of
     this pass. ``after_fault``: the stage's last request met one. ``not_before``: the time that
-    the provider stated with it, on the engine's clock, if it did.
+    the provider stated with it, on the engine's clock, if it did. ``full``: had no room in
+    this pass. ``units``, ``cost``: the request as its limits count it, once it is measured.
     """
 
     is_last: bool
@@ -32,6 +36,9 @@ class Visit:
     after_fault: bool = False
     not_before: float | None = None
     is_closed: bool = False
+    full: Mapping[int, Blocked] | None = None
+    units: float = 0.0
+    cost: Tokens | None = None
 
     def is_early(self, now: float) -> bool:
         """Whether the time that the provider stated has not come."""
@@ -41,8 +48,24 @@ class Visit:
         """A new pass: what was refused may be asked again, as a retry."""
         self.earlier = self.earlier | self.refused
         self.refused = set(self.barred)
+        self.full = None
         self.faulted = NONE
         self.faults = 0
+
+    def turned_away(self, barriers: Sequence[Blocked]) -> AbstractSet[int]:
+        """Notes the keys without room for the request; returns them."""
+        full = {each.index: each for each in barriers if each.is_full}
+        if full:
+            self.full = {**(self.full or {}), **full}
+            for index, barrier in full.items():
+                if barrier.is_too_large:
+                    self.bar(index)
+        return full.keys()
+
+    def bar(self, index: int) -> None:
+        """The request is too large for the key."""
+        self.refused = _with(self.refused, index)
+        self.barred = _with(self.barred, index)
 
 
 class Call:

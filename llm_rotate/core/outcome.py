@@ -49,11 +49,15 @@ class Blame(StrEnum):
 
 
 class Scope(StrEnum):
-    """What rests. ``key_model`` is the quota group's where the key belongs to one."""
+    """What rests. ``quota`` and ``quota_model`` are the quota group's where the key belongs to
+    one, else the key's own.
+    """
 
     NONE = "none"
     KEY = "key"
     KEY_MODEL = "key_model"
+    QUOTA = "quota"
+    QUOTA_MODEL = "quota_model"
     ROUTE = "route"
     LOCAL = "local"
 
@@ -111,7 +115,7 @@ FAULTS: Mapping[Outcome, Fault] = {
     ),
     Outcome.RATE_LIMITED: Fault(
         Blame.KEY,
-        Scope.KEY_MODEL,
+        Scope.QUOTA_MODEL,
         Effect.COOLDOWN,
         Next.ROTATE,
         Billing.REFUSED,
@@ -119,7 +123,7 @@ FAULTS: Mapping[Outcome, Fault] = {
     ),
     Outcome.QUOTA_EXHAUSTED: Fault(
         Blame.KEY,
-        Scope.KEY,
+        Scope.QUOTA,
         Effect.EXHAUST,
         Next.ROTATE,
         Billing.REFUSED,

@@ -6,28 +6,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .keystate import Change, KeyState
+from .bucket import BucketSpec, Reservation, Tokens
+from .keystate import FRESH, Change, KeyState
+from .learned import Reading
+from .limits import Room
 from .outcome import Scope
 
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 20.0
+FREE = Tokens()
+
+Resets = Callable[[float], tuple[float, float]]
+"""now -> the next two ends of the provider's day, as times of the same clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A key as one stage asks for it. ``subjects`` are the scopes it needs, by name; a
-    subject that begins with ``local:`` never leaves this process.
+    subject that begins with ``local:`` never leaves this process. ``buckets``: the limits it
+    must keep, the last of them what answers speak of; ``resets`` where one has a day.
     """
 
     index: int
     key_id: str
     subjects: tuple[str, ...]
     scopes: Mapping[Scope, str]
+    buckets: tuple[BucketSpec, ...] = ()
+    resets: Resets | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """Leave to send one request. Held by one call, given back by ``settle`` exactly once."""
+    """Leave to send one request. Held by one call, given back by ``settle`` exactly once.
+
+    ``cost``: what was reserved of the candidate's buckets; ``reservations``: one for each.
+    """
 
     id: str
     candidate: Candidate
@@ -35,19 +48,29 @@ class Lease:
     trials: tuple[str, ...] = ()
     is_decided: bool = False
     is_settled: bool = False
+    cost: Tokens = FREE
+    reservations: tuple[Reservation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why a candidate may not go, and until when (inf: until somebody acts). ``is_trial``:
-    another call is trying it, and may be done long before ``until``.
+    another call is trying it, or holds its last slot, and may be done long before ``until``.
+
+    ``is_full``: it has no room for this request, which has some at ``until``. Nobody
+    has any before ``least`` (0.0: a smaller one has); ``why`` names the limit.
+    ``is_too_large``: its limits can never hold the request.
     """
 
     index: int
     until: float
     subject: str
-    state: KeyState
+    state: KeyState = FRESH
     is_trial: bool = False
+    is_full: bool = False
+    is_too_large: bool = False
+    least: float = 0.0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +82,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A subject changed, or something of it was freed: it may be asked again at ``until``."""
+    """A subject changed, or something of it was freed: it may be asked again at ``until``.
+
+    ``is_room``: there is room again under a limit that somebody was turned away for.
+    """
 
     subject: str
     until: float
     before: KeyState
     after: KeyState
+    is_room: bool = False
 
     @property
     def is_sooner(self) -> bool:
@@ -81,9 +108,14 @@ class StateStore(Protocol):
     """Who may go, and who must rest. All times are seconds on the caller's clock.
 
     - ``admit``: the first of the window that may go, atomically; takes the probation trials
-      it needs (one at a time per subject, for LEASE_SECONDS unless renewed).
+      it needs (one at a time per subject) and reserves ``cost`` and a slot of its buckets.
+      Trials and slots last LEASE_SECONDS unless renewed.
     - ``decide`` frees the trials and applies the changes, ``settle`` does so too if nothing
-      has, and ends the lease; neither awaits, raises, or acts twice for a lease.
+      has, and ends the lease, correcting what it reserved to ``owed`` (None: nothing was
+      sent); neither awaits, raises, or acts twice for a lease.
+    - ``learn``: what the answer says of the limits, after ``settle`` if the answer is whole;
+      without readings, that it was a refusal for going too fast.
+    - ``rooms``: how the limits of the candidates stand, by the bucket's name.
     - ``is_fresh``: by the local view, may the lease's key still go?
     - ``catch_up``: learns what other processes changed; whether there was anything.
     - ``watch``: while calls wait, news of others come by themselves.
@@ -92,10 +124,20 @@ class StateStore(Protocol):
       back into the store.
     """
 
-    async def admit(self, candidates: Sequence[Candidate], now: float) -> Lease | Refused: ...
+    async def admit(
+        self, candidates: Sequence[Candidate], now: float, cost: Tokens = FREE
+    ) -> Lease | Refused: ...
     def is_fresh(self, lease: Lease, now: float) -> bool: ...
     def decide(self, lease: Lease, changes: Sequence[Change], now: float) -> None: ...
-    def settle(self, lease: Lease, changes: Sequence[Change], now: float) -> None: ...
+    def settle(
+        self, lease: Lease, changes: Sequence[Change], now: float, owed: Tokens | None = None
+    ) -> None: ...
+    def learn(
+        self, lease: Lease, spec: BucketSpec, readings: Sequence[Reading], now: float
+    ) -> None: ...
+    async def rooms(
+        self, candidates: Sequence[Candidate], now: float
+    ) -> Mapping[str, Mapping[str, Room]]: ...
     def renew(self, leases: Sequence[Lease], now: float) -> None: ...
     def transition(self, changes: Sequence[Change], now: float) -> None: ...
     def state(self, subject: str) -> KeyState: ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..types import ChatResponse, StreamChunk, Usage
+from .learned import Reading
 from .outcome import Outcome
 
 T = TypeVar("T")
@@ -21,14 +22,19 @@ class Headers:
         self.raw = raw
         self._found: dict[bytes, bytes] | None = None
 
-    def get(self, name: str) -> str | None:
-        """The value of header ``name`` (any case), or None."""
+    @property
+    def by_name(self) -> Mapping[bytes, bytes]:
+        """All of them, by their names in lower case."""
         found = self._found
         if found is None:
             found = self._found = {}
             for key, value in self.raw:
                 found.setdefault(key.lower(), value)
-        held = found.get(name.lower().encode("latin-1", "replace"))
+        return found
+
+    def get(self, name: str) -> str | None:
+        """The value of header ``name`` (any case), or None."""
+        held = self.by_name.get(name.lower().encode("latin-1", "replace"))
         return None if held is None else held.decode("latin-1")
 
 
@@ -86,7 +92,8 @@ class Verdict(Generic[T]):
 
     ``later_s``: seconds until the provider says it may be asked again. ``message``: its own
     words. ``key_sign``: the answer names this very key as bad, so it is no outage.
-    ``held``: not over yet; whoever holds it reports the end.
+    ``held``: not over yet; whoever holds it reports the end. ``readings``: what the answer
+    says of rate limits.
     """
 
     outcome: Outcome
@@ -101,6 +108,7 @@ class Verdict(Generic[T]):
     error: BaseException | None = None
     key_sign: bool = False
     held: bool = False
+    readings: Sequence[Reading] = ()
 
 
 class EventReader(Protocol):
@@ -122,9 +130,12 @@ class Dialect(Protocol):
 
     ``encode`` gives the body, shared by all keys of a stage, or raises CapabilityError.
     ``classify`` reads a vendor SDK's exception; None says it is the caller's own.
+    ``readings``: what an answer's headers say of rate limits. ``counts_cached``: whether what
+    a prompt cache gave counts towards them.
     """
 
     name: str
+    counts_cached: bool
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready: ...
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes: ...
@@ -135,4 +146,5 @@ class Dialect(Protocol):
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[ChatResponse]: ...
     def events(self, request: ChatRequest) -> EventReader: ...
+    def readings(self, headers: Headers, wall: float) -> Sequence[Reading]: ...
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None: ...

@@ -10,10 +10,13 @@ from typing import Any
 from ..config import LMRotateConfig
 from ..config.entries import KeyConfig
 from ..core.keyspec import KeySpec
+from ..core.pool import Candidate
 from ..core.route import RouteStage
 from ..errors import ConfigurationError
 from ..strategies import STRATEGIES, Strategy
-from .stages import PoolKey, ProviderFacts, Stage
+from .clock import Clock
+from .quotas import Quotas, days_of
+from .stages import PoolKey, ProviderFacts, Stage, candidate
 from .transport.seam import Timeouts
 
 
@@ -46,8 +49,10 @@ class Narrowed:
 class Assembly:
     """One configuration's keys and routes. Raises ConfigurationError for what cannot be."""
 
-    def __init__(self, config: LMRotateConfig) -> None:
+    def __init__(self, config: LMRotateConfig, clock: Clock, watched: set[str]) -> None:
         self._config = config
+        self._clock = clock
+        self.quotas = Quotas(config, watched)
         self._keys_by_id = {key.key_id: key for key in config.keys}
         self.specs = config.keyspecs()
         self.routes = config.routes()
@@ -64,6 +69,7 @@ class Assembly:
             policy=self._config.policy(name),
             timeouts=Timeouts(limits.connect, limits.first_byte, limits.first_event, limits.idle),
             deadline_s=limits.deadline,
+            resets=days_of(entry.day_ends, self._clock),
             prices=(entry.cost_per_1k_input_tokens, entry.cost_per_1k_output_tokens),
         )
 
@@ -74,6 +80,7 @@ class Assembly:
             self._config.endpoint(key),
             key.secret_ref,
             key.metadata,
+            self.quotas,
         )
 
     def routed(self, model: str | None, provider: str | None) -> tuple[RouteStage, ...]:
@@ -102,6 +109,16 @@ class Assembly:
             everyone=frozenset(spec.key_id for spec in serving),
             strategy=self._strategy,
         )
+
+    def limited(self) -> list[tuple[Candidate, list[str]]]:
+        """Every limit there is, key by key, with the names of its buckets."""
+        found = []
+        for index, key in enumerate(self.keys.values()):
+            for model in self.quotas.models(key.key_id):
+                made = candidate(index, key, model, None)
+                if made.buckets:
+                    found.append((made, [spec.name for spec in made.buckets]))
+        return found
 
     def unknown_key(self, key_id: str) -> str:
         """Words for a key that is not there."""

@@ -10,13 +10,16 @@ from itertools import islice
 
 from ..core.call import Visit
 from ..core.keystate import KeyState, Kind
+from ..core.limits import exceeded
 from ..core.outcome import FAULTS, Outcome
+from ..core.pool import FREE
 from ..errors import (
     CapabilityError,
     DeadlineError,
     LMRotateError,
     NoAvailableKeyError,
     ProviderError,
+    RequestTooLargeError,
 )
 from ..types import Attempt
 from .judge import Judge
@@ -106,10 +109,33 @@ def over(run: Run, judge: Judge) -> LMRotateError:
     too_large = outcomes == {str(Outcome.TOO_LARGE_FOR_KEY)}
     if run.call.ends_with_fault or too_large:
         return provider_error(run)
+    if not outcomes and is_too_large(run):
+        return _too_large(run)
     error = no_key(run, judge)
     if run.last is not None:
         error.__cause__ = provider_error(run)
     return error
+
+
+def is_too_large(run: Run) -> bool:
+    """Whether no key of any stage can ever hold the request."""
+    pairs = zip(run.plan.stages, run.call.visits, strict=True)
+    return all(visit.is_closed or len(visit.barred) == len(stage.keys) for stage, visit in pairs)
+
+
+def _too_large(run: Run) -> RequestTooLargeError:
+    """Nothing was sent: the limits that the configuration states cannot hold the request."""
+    stage, cost = run.plan.stages[0], run.call.visits[0].cost or FREE
+    most = stage.candidate(0).buckets
+    limit = next((name for spec in most if (name := exceeded(spec, cost))), "limit")
+    return RequestTooLargeError(
+        f"'{run.plan.asked}': the request is estimated at {cost.input} tokens of prompt and "
+        f"{cost.output} of answer, more than any key's limit holds ({stage.keys[0].key_id}: "
+        f"{limit}). Nothing was sent. {ADVICE[Outcome.TOO_LARGE_FOR_KEY]}",
+        outcome=str(Outcome.TOO_LARGE_FOR_KEY),
+        provider=stage.provider.name,
+        model=stage.model,
+    )
 
 
 def no_key(run: Run, judge: Judge) -> NoAvailableKeyError:
@@ -161,6 +187,11 @@ def _obstacles(stage: Stage, visit: Visit, run: Run, judge: Judge, now: float) -
             why = describe(worst, now, subject)
             secret = worst.outcome is Outcome.SECRET_MISSING
             found.append(_Obstacle(key.key_id, worst.until, why, disabled, secret))
+        elif index in visit.barred:
+            found.append(_Obstacle(key.key_id, math.inf, "the request is larger than its limit"))
+        elif (full := stage.fullness(index, (visit.full or {}).get(index), now)) is not None:
+            why = f"full {full.until - now:.0f} s more: {full.why}"
+            found.append(_Obstacle(key.key_id, full.until, why))
         elif index in visit.refused or index in visit.earlier:
             found.append(_Obstacle(key.key_id, math.inf, "failed in this call"))
         elif any(each.kind_at(now) is Kind.PROBATION for each, _ in states):

@@ -44,6 +44,9 @@ def _as_sent(asked: ChatRequest, stage: Stage) -> ChatRequest:
 
 
 USUAL = Timeouts()
+# Keywords that become part of the prompt, and those that cap the answer.
+_PROMPTED = ("tools", "response_format")
+_CAPS = ("max_tokens", "max_completion_tokens")
 # Seconds left to the first event of a stream whose headers took all the time there was.
 SHORTEST_WAIT = 0.001
 
@@ -66,6 +69,7 @@ class HttpExchange:
         self._body = b""
         self._timeouts = USUAL
         self._stage: Stage | None = None
+        self._units: float | None = None
 
     def prepare(self, stage: Stage) -> None:
         """Encodes the request for the stage; CapabilityError if its dialect cannot."""
@@ -78,6 +82,18 @@ class HttpExchange:
         self._body = stage.provider.dialect.encode(asked, stage.endpoint)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
+
+    def size(self, stage: Stage) -> tuple[float, int | None]:
+        """Measured once: the same words go to every stage."""
+        asked = self._asked
+        units = self._units
+        if units is None:
+            more = [asked.options[name] for name in _PROMPTED if asked.options.get(name)]
+            measure = self._judge.books.estimator.units
+            units = self._units = measure(asked.model, asked.messages, more)
+        options = {**stage.options, **asked.options}
+        stated = (asked.max_tokens, *(options.get(name) for name in _CAPS))
+        return units, next((cap for cap in stated if type(cap) is int and cap > 0), None)
 
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """Sends once."""
@@ -109,16 +125,21 @@ class HttpExchange:
         except BaseException:
             answer.discard()
             raise
-        return grant.stage.provider.dialect.parse(
-            self._request, answer.status, answer.headers, body, self._judge.wall()
-        )
+        dialect, wall = grant.stage.provider.dialect, self._judge.wall()
+        verdict = dialect.parse(self._request, answer.status, answer.headers, body, wall)
+        verdict.readings = dialect.readings(answer.headers, wall)
+        return verdict
 
     async def _open(self, grant: Grant, answer: Answer, sent_at: float) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
         like any answer, and another key takes over.
         """
-        reader = grant.stage.provider.dialect.events(self._request)
-        patience = max(SHORTEST_WAIT, sent_at + self._timeouts.first_event - self._judge.now())
+        dialect, now = grant.stage.provider.dialect, self._judge.now()
+        reader = dialect.events(self._request)
+        readings = dialect.readings(answer.headers, self._judge.wall())
+        if readings:
+            self._judge.heed(grant, readings, now)
+        patience = max(SHORTEST_WAIT, sent_at + self._timeouts.first_event - now)
         try:
             while True:
                 raw = await answer.next(patience)

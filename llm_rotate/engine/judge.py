@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ..core.bucket import Tokens
+from ..core.estimate import Estimator
 from ..core.keystate import Change
+from ..core.learned import Reading
+from ..core.limits import owed
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome
 from ..core.pool import RENEW_SECONDS, News, StateStore
 from ..core.redact import redact, redact_all, shows
 from ..core.wire import Verdict
 from ..errors import LMRotateError
-from ..types import Attempt, ChatResponse
+from ..types import Attempt, ChatResponse, Usage
 from .bell import Bell
 from .clock import Clock
 from .consequences import Consequences, cleared
 from .herald import Herald
-from .ledger import Ledger
+from .ledger import Ledger, Price
 from .run import Grant, Run
+from .stages import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What is kept beside the states. ``watch``: a bucket's name, whose limits nobody stated,
+    is to be counted from now on.
+    """
+
+    ledger: Ledger
+    estimator: Estimator
+    price: Price
+    watch: Callable[[str], None]
 
 
 class Judge:
-    """Keeps the books of all calls of one pool."""
+    """Keeps the books of all calls of one pool. ``bell`` wakes who waits for a rest to end,
+    ``room`` who waits for room under a limit.
+    """
 
-    def __init__(self, store: StateStore, clock: Clock, ledger: Ledger, herald: Herald) -> None:
+    def __init__(self, store: StateStore, clock: Clock, books: Books, herald: Herald) -> None:
         self.store = store
         self.bell = Bell()
-        self.ledger = ledger
+        self.room = Bell()
+        self.books = books
+        self.ledger = books.ledger
         self.herald = herald
         self.live: dict[str, Grant] = {}
         self._consequences = Consequences(store)
@@ -53,6 +75,7 @@ class Judge:
         """After a fork: the calls in flight are the parent's."""
         self.live.clear()
         self.bell.forget()
+        self.room.forget()
         self._renewal_until = 0.0
         self._counting = threading.Lock()
 
@@ -85,14 +108,53 @@ class Judge:
         now = self._clock.now()
         if verdict.outcome is not Outcome.OK:
             _hide_secrets(grant, verdict)
-        self._end(grant, self._consequences.of(grant, verdict, now), now)
-        self._count(grant, verdict, FAULTS[verdict.outcome], now)
+        fault = FAULTS[verdict.outcome]
+        owed = self._owed(grant, verdict, fault) if grant.lease.candidate.buckets else None
+        self._end(grant, self._consequences.of(grant, verdict, now), now, owed)
+        if verdict.readings or (
+            verdict.outcome is Outcome.RATE_LIMITED and verdict.later_s is None
+        ):
+            self.heed(grant, verdict.readings, now)
+        self._count(grant, verdict, fault, now)
         if self.herald.listeners:
             self.herald.attempt_ended(grant, verdict, now - grant.started)
 
-    def _end(self, grant: Grant, changes: Sequence[Change], now: float) -> None:
+    def _end(
+        self, grant: Grant, changes: Sequence[Change], now: float, owed: Tokens | None = None
+    ) -> None:
         self.live.pop(grant.lease.id, None)
-        self.store.settle(grant.lease, changes, now)
+        self.store.settle(grant.lease, changes, now, owed)
+
+    def _owed(self, grant: Grant, verdict: Verdict[Any], fault: Fault) -> Tokens | None:
+        """What the attempt took of its limits, by the usage if it came back."""
+        usage, stage, used = verdict.used, grant.stage, None
+        if usage is not None and usage.total_tokens:
+            free = 0 if stage.provider.judging_dialect.counts_cached else usage.cached_tokens
+            used = self._priced(stage, usage, usage.prompt_tokens - free)
+            model = stage.model or ""
+            self.books.estimator.note(model, grant.visit.units, used)
+        return owed(fault.billing, grant.lease.cost, used)
+
+    def _priced(self, stage: Stage, usage: Usage, input_tokens: int) -> Tokens:
+        dollars = 0.0
+        if stage.counts_dollars:
+            dollars = self.books.price(stage.provider.name, stage.model or "", usage) or 0.0
+        return Tokens(input_tokens, usage.completion_tokens, dollars)
+
+    def cost(self, stage: Stage, units: float, max_tokens: int | None) -> Tokens:
+        """What a request is likely to take; ``units`` as the estimator measured its prompt."""
+        cost = self.books.estimator.estimate(stage.model or "", units, max_tokens)
+        usage = Usage(cost.input, cost.output, cost.input + cost.output)
+        return self._priced(stage, usage, cost.input)
+
+    def heed(self, grant: Grant, readings: Sequence[Reading], now: float) -> None:
+        """An answer speaks of rate limits, or refuses for them without a word."""
+        key = grant.key
+        spec = key.quotas.told_of(key.key_id, grant.stage.model)
+        buckets = grant.lease.candidate.buckets
+        if not buckets or buckets[-1] is not spec:
+            self.books.watch(spec.name)
+        self.store.learn(grant.lease, spec, readings, now)
 
     def _count(self, grant: Grant, verdict: Verdict[Any], fault: Fault, now: float) -> None:
         stage, seconds = grant.stage, now - grant.started
@@ -128,8 +190,11 @@ class Judge:
     def tell(self, news: Sequence[News], now: float) -> None:
         """The store changed: wakes who waits, tells who listens."""
         # Who waited for a trial's end looks again, also when the trial was lost.
-        if any(each.until <= now or each.is_sooner or each.is_freed for each in news):
+        if any(each.is_room for each in news):
+            self.room.ring()
+        elif any(each.until <= now or each.is_sooner or each.is_freed for each in news):
             self.bell.ring()
+            self.room.ring()
         self.herald.states_changed(news)
 
     def call_failed(self, run: Run, error: BaseException) -> None:

@@ -23,6 +23,10 @@ class LoanExchange:
     def prepare(self, stage: Stage) -> None:
         """Every stage can lend."""
 
+    def size(self, stage: Stage) -> tuple[float, int | None]:  # noqa: ARG002 - nobody knows
+        """What the caller will send is not known: a loan counts as a request."""
+        return 0.0, 0
+
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """The grant, once its secret is known."""
         try:

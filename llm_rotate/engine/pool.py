@@ -8,10 +8,11 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config import LMRotateConfig
+from ..core.estimate import Estimator
 from ..core.keystate import Change, KeyState, Kind
 from ..core.pool import News, StateStore
 from ..errors import ConfigurationError
@@ -19,11 +20,11 @@ from ..types import Usage
 from .assembly import Assembly, Narrowed
 from .clock import Clock, RealClock
 from .herald import Herald
-from .judge import Judge
+from .judge import Books, Judge
 from .ledger import Ledger
 from .loops import Loops
 from .prices import Prices
-from .report import HealthReport, Snapshot
+from .report import HealthReport, LimitHealth, Limits, Snapshot, scope_name
 from .revival import Revival
 from .rotation import Rotation
 from .stages import Stage
@@ -69,15 +70,17 @@ class Pool:
         self.store: StateStore = seams.store or open_store(config.state_store, seams.clock)
         self._lock = threading.Lock()
         self._listening: weakref.WeakSet[Stage] = weakref.WeakSet()
-        self._now = _configured(config)
+        self._watched: set[str] = set()
+        self._now = self._configured(config)
         self.loops = Loops(seams.open_transport or self._open_transport)
         self.ledger = Ledger()
         herald = Herald(self.clock, UsageLog(self._price))
-        self.judge = Judge(self.store, self.clock, self.ledger, herald)
+        books = Books(self.ledger, Estimator(), self._price, self._watch)
+        self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
         self.rotation = Rotation(self.judge, self.clock, seams.rng)
         self.store.listen(self._hear)
-        self.judge.bell.began = self._watch
+        self.judge.bell.began = self._watch_store
         _POOLS.add(self)
 
     @property
@@ -89,6 +92,12 @@ class Pool:
     def assembly(self) -> Assembly:
         """The keys and routes of the present configuration."""
         return self._now.assembly
+
+    def _configured(self, config: LMRotateConfig) -> _Configured:
+
+        assembly = Assembly(config, self.clock, self._watched)
+        prices = {name: facts.prices for name, facts in assembly.providers.items()}
+        return _Configured(config, assembly, Prices(prices))
 
     def _price(self, provider: str, model: str, usage: Usage) -> float | None:
         return self._now.prices(provider, model, usage)
@@ -133,6 +142,14 @@ class Pool:
             stage.learn(self.store.state, self.clock.now())
         return kept
 
+    def _watch(self, name: str) -> None:
+        """Answers told of limits that nobody stated; ``name``: of the bucket that is to be."""
+        self._watched.add(name)
+        with self._lock:
+            listening = list(self._listening)
+        for stage in listening:
+            stage.watch(name)
+
     def _hear(self, news: Sequence[News]) -> None:
         now = self.clock.now()
         with self._lock:
@@ -142,7 +159,7 @@ class Pool:
         self.revival.hear(news, self.assembly.keys)
         self.judge.tell(news, now)
 
-    def _watch(self) -> None:
+    def _watch_store(self) -> None:
         self.store.watch(self._is_waiting)
 
     def _is_waiting(self) -> bool:
@@ -183,7 +200,7 @@ class Pool:
                 "state_store cannot be changed by a reload: keys would lose their health. "
                 "Make a new LMRotate"
             )
-        before, now = self._now, _configured(config)
+        before, now = self._now, self._configured(config)
         self._now = now
         if config.http != before.config.http:
             self.loops.retire()
@@ -207,7 +224,9 @@ class Pool:
             self.assembly.keys[key_id].ready = None
         if state.kind is Kind.ACTIVE:
             known = await self.store.snapshot()
-            subjects |= {subject for subject in known if subject.startswith(f"key:{key_id}|")}
+            quota = self.assembly.quotas.quota(key_id)
+            scopes = (f"key:{key_id}|", f"{quota}|")
+            subjects |= {name for name in known if name.startswith(scopes) or name == quota}
         changes = [Change(subject, None, state) for subject in sorted(subjects)]
         self.store.transition(changes, self.clock.now())
         await self.store.flush()
@@ -215,8 +234,17 @@ class Pool:
     async def health(self) -> HealthReport:
         """States, counts and scopes of every key."""
         states = await self.store.snapshot()
-        snapshot = Snapshot.of(
-            states, self.clock.now(), self.judge.wall_at, self.ledger.successes(), self._in_flight()
+        quotas = self.assembly.quotas
+        snapshot = replace(
+            Snapshot.of(
+                states,
+                self.clock.now(),
+                self.judge.wall_at,
+                self.ledger.successes(),
+                self._in_flight(),
+            ),
+            quotas={key_id: quotas.quota(key_id) for key_id in self.assembly.keys},
+            limits=await self._limits(),
         )
         return HealthReport(
             {
@@ -224,6 +252,19 @@ class Pool:
                 for name, key_ids in self.assembly.by_provider().items()
             }
         )
+
+    async def _limits(self) -> dict[str, Limits]:
+        """How the limits of every key stand, those of its group among them."""
+        asked = self.assembly.limited()
+        rooms = await self.store.rooms([each for each, _ in asked], self.clock.now())
+        found: dict[str, Limits] = {}
+        for candidate, names in asked:
+            limits = {
+                scope_name(name): {limit: LimitHealth(*room) for limit, room in rooms[name].items()}
+                for name in names
+            }
+            found[candidate.key_id] = {**found.get(candidate.key_id, {}), **limits}
+        return found
 
     def _in_flight(self) -> Mapping[str, int]:
         counts: dict[str, int] = {}
@@ -234,12 +275,6 @@ class Pool:
     def usage(self) -> dict[str, Any]:
         """Counts of this process since it began."""
         return self.ledger.summary(self._price)
-
-
-def _configured(config: LMRotateConfig) -> _Configured:
-    assembly = Assembly(config)
-    prices = {name: facts.prices for name, facts in assembly.providers.items()}
-    return _Configured(config, assembly, Prices(prices))
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -28,15 +28,31 @@ class ScopeHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitHealth:
+    """How a limit stands: ``taken`` of ``limit``, in the last minute, since the day began, or
+    now. ``is_learned``: answers told of it; the configuration states none, or a higher one.
+    """
+
+    limit: float
+    taken: float
+    is_learned: bool
+
+
+Limits = Mapping[str, Mapping[str, LimitHealth]]
+
+
+@dataclass(frozen=True, slots=True)
 class KeyHealth(ScopeHealth):
     """A key's own state, its counts, and under ``scopes`` (by model, or ``upstream:NAME``)
-    what of it is not active. ``failures`` counts the scopes' in; ``successes``: answers
-    given; ``in_flight``: requests now under way.
+    what of it, or of its ``group:NAME``, is not active. ``failures`` counts the scopes' in;
+    ``successes``: answers given; ``in_flight``: requests now under way. ``limits``: by scope
+    (``key``, a model, ``group:NAME``, ``group:NAME, MODEL``), then by the limit's name.
     """
 
     successes: int = 0
     in_flight: int = 0
     scopes: Mapping[str, ScopeHealth] = field(default_factory=dict)
+    limits: Limits = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +70,20 @@ class HealthReport:
     providers: Mapping[str, ProviderHealth]
 
 
+def scope_name(subject: str) -> str:
+    """A scope of a key, or of its group, as reports name it."""
+    own, _, scope = subject.partition("|")
+    scope = scope.removeprefix("model:")
+    if own.startswith("group:"):
+        return f"{own}, {scope}" if scope else own
+    return scope or "key"
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a report is made from, at one moment. ``scopes``: by key_id."""
+    """All that a report is made from, at one moment. ``scopes``: by the key's subject, or its
+    group's; ``quotas``: key_id -> the latter; ``limits``: by key_id.
+    """
 
     states: Mapping[str, KeyState]
     scopes: Mapping[str, Mapping[str, KeyState]]
@@ -64,6 +91,8 @@ class Snapshot:
     moment: Moment
     successes: Mapping[str, int]
     in_flight: Mapping[str, int]
+    quotas: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -77,10 +106,9 @@ class Snapshot:
         """Groups the states by key once, for all keys."""
         scopes: dict[str, dict[str, KeyState]] = {}
         for subject, state in states.items():
-            own, mark, scope = subject.partition("|")
-            if mark and state.kind_at(now) is not Kind.ACTIVE:
-                named = scopes.setdefault(own.removeprefix("key:"), {})
-                named[scope.removeprefix("model:")] = state
+            name = scope_name(subject)
+            if name != "key" and state.kind_at(now) is not Kind.ACTIVE:
+                scopes.setdefault(subject.partition("|")[0], {})[name] = state
         return cls(states, scopes, now, moment, successes, in_flight)
 
     def scope(self, state: KeyState) -> ScopeHealth:
@@ -105,7 +133,8 @@ class Snapshot:
         own = f"key:{key_id}"
         shared, local = self.states.get(own, FRESH), self.states.get(f"local:{own}", FRESH)
         shown = self.scope(max(shared, local, key=self._hardness))
-        scopes = {name: self.scope(each) for name, each in self.scopes.get(key_id, {}).items()}
+        found = {**self.scopes.get(own, {}), **self.scopes.get(self.quotas.get(key_id, own), {})}
+        scopes = {name: self.scope(each) for name, each in found.items()}
         return KeyHealth(
             state=shown.state,
             since=shown.since,
@@ -116,6 +145,7 @@ class Snapshot:
             successes=self.successes.get(key_id, 0),
             in_flight=self.in_flight.get(key_id, 0),
             scopes=scopes,
+            limits=self.limits.get(key_id, {}),
         )
 
     def _hardness(self, state: KeyState) -> tuple[bool, bool, float]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Container
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ..core.call import BACKOFF_LONGEST_SECONDS, NONE, Call, Visit
+from ..core.limits import exceeded
 from ..core.outcome import FAULTS, Next, Outcome
-from ..core.pool import LEASE_SECONDS, Lease
+from ..core.pool import FREE, LEASE_SECONDS, Lease
 from ..core.wire import Verdict
 from ..errors import CapabilityError
 from ..types import Attempt
@@ -40,15 +42,18 @@ class Rotation:
         call = Call(len(plan.stages), plan.max_retries)
         run = Run(next(self._ids), plan, call, self._clock.now())
         try:
+            if plan.stages[0].queue.places:
+                await self._behind(run, exchange)
             while True:
-                epoch = self._judge.bell.epoch
+                epochs = self._judge.bell.epoch, self._judge.room.epoch
                 for stage, visit in zip(plan.stages, call.visits, strict=True):
                     verdict = await self._visit(run, stage, visit, exchange)
                     if verdict is not None:
                         return verdict, run
-                await self._before_next_pass(run, epoch)
+                await self._before_next_pass(run, epochs)
                 call.begin_pass()
         except BaseException as error:
+            self._leave_queue(run)
             self._judge.call_failed(run, error)
             raise
 
@@ -58,6 +63,8 @@ class Rotation:
         """Attempts at one stage until an answer, or None when the stage is left."""
         if not self._can_carry(run, stage, visit, exchange):
             return None
+        if stage.is_limited and visit.cost is None:
+            self._measure(stage, visit, exchange)
         while run.call.is_open(visit):
             grant = await self._lease(run, stage, visit)
             if grant is None:
@@ -99,25 +106,32 @@ class Rotation:
     async def _lease(self, run: Run, stage: Stage, visit: Visit) -> Grant | None:
         excluded = run.call.excluded(visit)
         untried = excluded | visit.faulted if visit.faulted else excluded
-        lease = await self._admit(run, stage, untried)
+        lease = await self._admit(run, stage, visit, untried)
         if lease is None and visit.faulted:
             visit.faulted = NONE
-            lease = await self._admit(run, stage, excluded)
-        return None if lease is None else self._grant(run, stage, visit, lease)
+            lease = await self._admit(run, stage, visit, excluded)
+        if lease is None:
+            return None
+        if run.place is not None:
+            self._leave_queue(run)
+        return self._grant(run, stage, visit, lease)
 
-    async def _admit(self, run: Run, stage: Stage, skip: Container[int]) -> Lease | None:
-        size = 1
+    async def _admit(
+        self, run: Run, stage: Stage, visit: Visit, skip: AbstractSet[int]
+    ) -> Lease | None:
+        size, cost = 1, visit.cost or FREE
         while True:
             now, epoch = self._clock.now(), stage.epoch
             endings.check_deadline(run, now)
             candidates = stage.window(now, size, skip, run.plan.affinity)
             if not candidates:
                 return None
-            answer = await self._store.admit(candidates, now)
+            answer = await self._store.admit(candidates, now, cost)
             if isinstance(answer, Lease):
                 stage.charge(answer.candidate.index)
                 return answer
             stage.blocked(answer.blocked, epoch)
+            skip = skip | visit.turned_away(answer.blocked)
             size = WIDE_WINDOW
 
     def _grant(self, run: Run, stage: Stage, visit: Visit, lease: Lease) -> Grant:
@@ -173,7 +187,51 @@ class Rotation:
         await self._clock.sleep(seconds)
         return True
 
-    async def _before_next_pass(self, run: Run, epoch: int) -> None:
+    # -- waiting
+
+    def _measure(self, stage: Stage, visit: Visit, exchange: Exchange) -> None:
+        """What the request takes of the stage's limits, and whom it is too large for."""
+        visit.units, most = exchange.size(stage)
+        visit.cost = cost = self._judge.cost(stage, visit.units, most)
+        if exceeded(stage.smallest, cost):
+            for index in range(len(stage.keys)):
+                if any(exceeded(spec, cost) for spec in stage.candidate(index).buckets):
+                    visit.bar(index)
+
+    def _leave_queue(self, run: Run) -> None:
+        if run.place is not None:
+            run.plan.stages[0].queue.leave(run.place)
+            run.place = None
+
+    async def _behind(self, run: Run, exchange: Exchange) -> None:
+        """Calls of the same route wait for room: a new one joins behind them."""
+        for stage, visit in zip(run.plan.stages, run.call.visits, strict=True):
+            self._measure(stage, visit, exchange)
+        if endings.is_too_large(run):
+            raise endings.over(run, self._judge)
+        await self._wait_in_line(run, 0.0, self._judge.room.epoch)
+
+    async def _wait_in_line(self, run: Run, seconds: float, epoch: int) -> None:
+        """The first in the queue waits for the earliest key, the others for their turn."""
+        queue, now = run.plan.stages[0].queue, self._clock.now()
+        place = run.place
+        if place is None:
+            place = run.place = queue.join(run.id, run.call.visits[0].cost or FREE)
+        if queue.is_first(place):
+            queue.free_at = 0.0 if run.is_hoping else run.earliest
+            await self._judge.room.wait(self._clock, seconds, epoch)
+            return
+        latest = self._latest(run, now)
+        run.earliest = queue.foreseen(place, now, _pace(run.plan.stages))
+        if run.earliest > latest or now >= latest:
+            raise endings.over(run, self._judge)
+        if not await queue.turn(place, self._clock, latest - now):
+            raise endings.over(run, self._judge)
+
+    def _latest(self, run: Run, now: float) -> float:
+        return min(now + run.plan.max_wait_s - run.waited_s, run.plan.deadline)
+
+    async def _before_next_pass(self, run: Run, epochs: tuple[int, int]) -> None:
         """Backs off, or waits for the earliest key; raises when neither is to be."""
         call = run.call
         if run.refusals and not call.sent_in_pass and all(v.is_closed for v in call.visits):
@@ -184,30 +242,43 @@ class Rotation:
             if await self._back_off(run, min(left_early, key=lambda v: v.not_before or 0.0)):
                 return
             raise endings.over(run, self._judge)
-        seconds = self._wait_seconds(run)
+        seconds = None if endings.is_too_large(run) else self._wait_seconds(run)
         if seconds != 0.0 and await self._store.catch_up():
             seconds = self._wait_seconds(run)
         if seconds is None:
             raise endings.over(run, self._judge)
         if seconds > 0.0:
             self._herald.waiting(run, seconds)
-            began = self._clock.now()
-            await self._judge.bell.wait(self._clock, seconds, epoch)
+            began, (epoch, room) = self._clock.now(), epochs
+            if any(stage.is_limited for stage in run.plan.stages):
+                await self._wait_in_line(run, seconds, room)
+            else:
+                await self._judge.bell.wait(self._clock, seconds, epoch)
             run.waited_s += self._clock.now() - began
 
     def _wait_seconds(self, run: Run) -> float | None:
         """How long until a key may go, if that is allowed. None: not within the limits."""
         now = self._clock.now()
-        latest = min(now + run.plan.max_wait_s - run.waited_s, run.plan.deadline)
-        earliest = math.inf
+        latest = self._latest(run, now)
+        earliest, run.is_hoping = math.inf, False
         for stage, visit in zip(run.plan.stages, run.call.visits, strict=True):
             if not run.call.is_open(visit):
                 continue
             skip = run.call.excluded_next(visit)
+            if visit.full:
+                full = [each.until for i, each in visit.full.items() if i not in skip]
+                earliest, skip = min([earliest, *full]), skip | visit.full.keys()
             earliest = min(earliest, stage.earliest(now, skip))
-            if stage.is_trying(skip) and now < latest:
+            if stage.is_trying(run.call.excluded_next(visit)) and now < latest:
+                run.is_hoping = True
                 earliest = min(earliest, latest, now + LEASE_SECONDS)
         run.earliest = earliest
         if earliest > latest or earliest == math.inf:
             return None
         return max(0.0, earliest - now)
+
+
+def _pace(stages: Sequence[Stage]) -> tuple[float, float]:
+    """Requests and tokens a second that a route serves."""
+    paces = [stage.pace for stage in stages]
+    return sum(requests for requests, _ in paces), sum(tokens for _, tokens in paces)

@@ -11,6 +11,7 @@ from ..core.call import Call, Visit
 from ..core.pool import Lease, StateStore
 from ..core.wire import Verdict
 from .clock import Clock
+from .queue import Place
 from .stages import PoolKey, Stage
 
 
@@ -64,7 +65,10 @@ class Grant:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One call on its way. ``earliest``: when a key that it may still ask can go."""
+    """One call on its way. ``earliest``: when a key that it may still ask can go;
+    ``is_hoping``: that may be sooner, as another call holds what it waits for. ``place``: in
+    the queue of its route.
+    """
 
     id: int
     plan: Plan
@@ -75,6 +79,8 @@ class Run:
     last: Verdict[Any] | None = None
     last_grant: Grant | None = None
     refusals: list[str] = field(default_factory=list)
+    place: Place | None = None
+    is_hoping: bool = False
 
 
 class Exchange(Protocol):
@@ -82,8 +88,10 @@ class Exchange(Protocol):
 
     ``prepare`` raises CapabilityError for a stage that cannot carry the request. Calling it
     makes one attempt and never raises for a provider's fault; a verdict that is ``held``
-    is reported later by whoever holds it.
+    is reported later by whoever holds it. ``size``: of its prompt, as the estimator measures
+    it, and the output tokens it asks for at most.
     """
 
     def prepare(self, stage: Stage) -> None: ...
+    def size(self, stage: Stage) -> tuple[float, int | None]: ...
     def __call__(self, grant: Grant) -> Awaitable[Verdict[Any]]: ...

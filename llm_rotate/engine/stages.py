@@ -11,17 +11,20 @@ from itertools import islice
 from typing import Any
 
 from ..core.affinity import Homes, homes_of
+from ..core.bucket import BucketSpec
 from ..core.keyspec import KeySpec
 from ..core.keystate import KeyState
 from ..core.outcome import Scope
 from ..core.policy import Policy
-from ..core.pool import Blocked, Candidate, News, Norm, Place, Record
+from ..core.pool import Blocked, Candidate, News, Norm, Place, Record, Resets
 from ..core.turns import Turns
 from ..core.wire import Dialect, Endpoint, Ready
 from ..errors import CapabilityError
 from ..providers import DIALECTS
 from ..strategies import Strategy
 from .ledger import Tally
+from .queue import Queue
+from .quotas import Quotas, key_name, of_model, pace, smallest
 from .transport.seam import Timeouts
 
 _log = logging.getLogger("llm_rotate")
@@ -36,6 +39,7 @@ class ProviderFacts:
     policy: Policy
     timeouts: Timeouts
     deadline_s: float | None
+    resets: Resets
     prices: tuple[float | None, float | None] = (None, None)
     spoken: Dialect | None = None
 
@@ -69,6 +73,7 @@ class PoolKey:
     endpoint: Endpoint
     secret_ref: str = field(repr=False)
     metadata: Mapping[str, Any]
+    quotas: Quotas = field(repr=False)
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
     served: int = 0
@@ -86,16 +91,20 @@ class PoolKey:
 
 def candidate(index: int, key: PoolKey, model: str | None, upstream: str | None) -> Candidate:
     """The scopes a call needs of a key. Without a model the key stands for its models."""
-    own = f"key:{key.key_id}"
+    own, quota = key_name(key.key_id), key.quotas.quota(key.key_id)
     scopes = {
         Scope.KEY: own,
-        Scope.KEY_MODEL: f"{own}|model:{model}" if model is not None else own,
+        Scope.KEY_MODEL: of_model(own, model),
+        Scope.QUOTA: quota,
+        Scope.QUOTA_MODEL: of_model(quota, model),
         Scope.LOCAL: f"local:{own}",
     }
     if upstream is not None:
         scopes[Scope.ROUTE] = f"{own}|upstream:{upstream}"
     subjects = (key.provider.subject, *dict.fromkeys(scopes.values()))
-    return Candidate(index, key.key_id, subjects, scopes)
+    buckets = key.quotas.specs(key.key_id, model)
+    resets = key.provider.resets if any(spec.has_day for spec in buckets) else None
+    return Candidate(index, key.key_id, subjects, scopes, buckets, resets)
 
 
 class Stage:
@@ -125,12 +134,53 @@ class Stage:
         self.lock = threading.Lock()
         self.epoch = 0
         self.trying: set[int] = set()
+        self.full: dict[int, Blocked] = {}
+        self.queue = Queue()
         self.tallies: dict[int, Tally] = {}
         served = [key.served / key.spec.weight for key in keys]
         self.turns = Turns(len(keys), partial(_placed, strategy, keys), served)
         self._candidates: list[Candidate | None] = [None] * len(keys)
         self._homes: list[tuple[list[int], Homes]] | None = None
-        self._indexes = {f"key:{key.key_id}": index for index, key in enumerate(keys)}
+        self._indexes: dict[str, list[int]] = {}
+        for index, key in enumerate(keys):
+            for subject in {key_name(key.key_id), key.quotas.quota(key.key_id)}:
+                self._indexes.setdefault(subject, []).append(index)
+        self._measures: tuple[BucketSpec, tuple[float, float]] | None = None
+        limits = self._limits()
+        self.counts_dollars = any(spec.max_cost_per_day is not None for spec in limits)
+        self.is_limited = bool(limits)
+
+    def _limits(self) -> list[BucketSpec]:
+        if self.keys[0].quotas.are_none:
+            return []
+        return [spec for key in self.keys for spec in key.quotas.specs(key.key_id, self.model)]
+
+    def watch(self, name: str) -> None:
+        """Answers told of limits that the configuration does not state: they count from now."""
+        quota, _, model = name.partition("|model:")
+        if model != (self.model or ""):
+            return
+        with self.lock:
+            for index in self._indexes.get(quota, ()):
+                self._candidates[index] = None
+                self.is_limited = True
+
+    @property
+    def smallest(self) -> BucketSpec:
+        """What every key of the stage can hold at once."""
+        return self._measured()[0]
+
+    @property
+    def pace(self) -> tuple[float, float]:
+        """Requests and tokens a second that the stage serves."""
+        return self._measured()[1]
+
+    def _measured(self) -> tuple[BucketSpec, tuple[float, float]]:
+        found = self._measures
+        if found is None:
+            listed = [self.candidate(index) for index in range(len(self.keys))]
+            found = self._measures = smallest(listed), pace(listed)
+        return found
 
     def window(
         self, now: float, n: int, skip: Container[int], affinity: str | None
@@ -174,9 +224,25 @@ class Stage:
         with self.lock:
             if self.epoch == epoch:
                 for barrier in barriers:
-                    self.turns.rest(barrier.index, barrier.until)
+                    if barrier.is_full:
+                        self._is_full(barrier)
+                    else:
+                        self.turns.rest(barrier.index, barrier.until)
                     if barrier.is_trial:
                         self.trying.add(barrier.index)
+
+    def _is_full(self, barrier: Blocked) -> None:
+        """Puts a key aside only for as long as it has no room for anybody."""
+        if barrier.is_too_large:
+            return
+        self.full[barrier.index] = barrier
+        if barrier.least > 0.0:
+            self.turns.rest(barrier.index, barrier.least)
+
+    def fullness(self, index: int, own: Blocked | None, now: float) -> Blocked | None:
+        """Why the key was last full, if it still is; ``own``: as the call itself heard it."""
+        found = own or self.full.get(index)
+        return found if found is not None and found.until > now else None
 
     def charge(self, index: int) -> None:
         with self.lock:
@@ -206,6 +272,7 @@ class Stage:
                     # A trial's end is sooner than its lease's, until which the key was put aside.
                     other = 0.0 if index in self.trying else self.turns.until(index)
                     self.trying.discard(index)
+                    self.full.pop(index, None)
                     if each.until <= now or each.is_sooner:
                         self.turns.wake(index)  # if another scope rests, the store says so
                     else:
@@ -225,10 +292,14 @@ class Stage:
         if subject == self.provider.subject:
             return range(len(self.keys))
         own, _, _ = subject.removeprefix("local:").partition("|")
-        index = self._indexes.get(own)
-        if index is None or subject not in self.candidate(index).subjects:
+        indexes = self._indexes.get(own, ())
+        if not indexes or not self._knows(self.candidate(indexes[0]), subject):
             return ()
-        return (index,)
+        return indexes
+
+    @staticmethod
+    def _knows(made: Candidate, subject: str) -> bool:
+        return subject in made.subjects or any(spec.name == subject for spec in made.buckets)
 
 
 def _placed(

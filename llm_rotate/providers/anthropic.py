@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..core.learned import Reading
 from ..core.outcome import Outcome
 from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, HttpRequest, Ready, Verdict
 from ..types import ChatResponse
@@ -15,6 +16,7 @@ from .anthropic_answer import AnthropicTally, response_of
 from .anthropic_messages import split, tool, tool_choice
 from .faults import ANTHROPIC, broken, judge, request_id
 from .jsonio import loads
+from .limit_headers import readings_in
 from .parts import cannot, static_headers, written
 from .reading import as_dict
 from .schema import closed_at_anthropic, model_schema
@@ -35,6 +37,7 @@ class AnthropicMessages:
     """The dialect, without state of its own."""
 
     name = "anthropic"
+    counts_cached = False
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         url = endpoint.base_url.rstrip("/").removesuffix("/v1") + "/v1/messages"
@@ -92,6 +95,9 @@ class AnthropicMessages:
 
     def events(self, request: ChatRequest) -> EventReader:
         return StreamReader(AnthropicTally(request.model))
+
+    def readings(self, headers: Headers, wall: float) -> Sequence[Reading]:
+        return readings_in(ANTHROPIC.limits, headers, wall)
 
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None:
         return classify(ANTHROPIC, error, wall)

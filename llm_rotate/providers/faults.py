@@ -13,6 +13,7 @@ from typing import Any
 from ..core.outcome import Outcome
 from ..core.retry_after import in_details, later_s
 from ..core.wire import Headers, Verdict
+from .limit_headers import ANTHROPIC_LIMITS, OPENAI_LIMITS, LimitHeaders
 from .told import Told, from_body, from_value
 
 # Where rows are from: the provider's own pages, or public reports that quote the answer.
@@ -73,11 +74,13 @@ class Tongue:
     """How one dialect speaks of faults.
 
     ``statuses`` is what a code or type means where no status goes with it (an error event
-    under 200). ``buckets`` are the header pairs (remaining, reset) of its rate limits.
+    under 200). ``buckets`` are the header pairs (remaining, reset) of its rate limits
+    that say when to come back, ``limits`` all that they say.
     """
 
     rows: tuple[Row, ...]
     statuses: Mapping[str, int]
+    limits: tuple[LimitHeaders, ...]
     buckets: tuple[tuple[str, str], ...]
 
 
@@ -171,6 +174,7 @@ OPENAI = Tongue(
         "timeout": 504,
         "overloaded_error": 529,
     },
+    limits=OPENAI_LIMITS,
     buckets=(
         ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
         ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
@@ -217,6 +221,7 @@ ANTHROPIC = Tongue(
         "timeout_error": 504,
         "overloaded_error": 529,
     },
+    limits=ANTHROPIC_LIMITS,
     buckets=tuple(
         (f"anthropic-ratelimit-{what}-remaining", f"anthropic-ratelimit-{what}-reset")
         for what in ("requests", "tokens", "input-tokens", "output-tokens")

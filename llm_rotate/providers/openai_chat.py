@@ -16,11 +16,13 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from ..core.learned import Reading
 from ..core.outcome import Outcome
 from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, HttpRequest, Ready, Verdict
 from ..types import ChatResponse
 from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
+from .limit_headers import readings_in
 from .openai_answer import fault_in, response_of
 from .openai_events import OpenAITally
 from .parts import cannot, checked, raw_part, static_headers, written
@@ -51,6 +53,7 @@ class OpenAIChat:
     """The dialect, without state of its own."""
 
     name = "openai"
+    counts_cached = True
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         return Ready(endpoint, _url(endpoint), static_headers(secret, endpoint))
@@ -114,6 +117,9 @@ class OpenAIChat:
 
     def events(self, request: ChatRequest) -> EventReader:
         return StreamReader(OpenAITally(request.model, pinned=request.upstream is not None))
+
+    def readings(self, headers: Headers, wall: float) -> Sequence[Reading]:
+        return readings_in(OPENAI.limits, headers, wall)
 
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None:
         return classify(OPENAI, error, wall)

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.outcome import Outcome
 from ..core.wire import Headers, Verdict
 from .faults import Tongue, judge
+from .limit_headers import readings_in
 
 # Where an exception must come from to be more than a namesake.
 _HTTP = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "requests", "urllib3"})
@@ -78,7 +79,9 @@ def _of_answer(tongue: Tongue, error: BaseException, wall: float) -> Verdict[Any
         getattr(response, "status_code", None),
     )
     headers = getattr(response, "headers", None) or getattr(error, "headers", None)
-    verdict = judge(tongue, status, _headers(headers), _body(error, response), wall)
+    read = _headers(headers)
+    verdict = judge(tongue, status, read, _body(error, response), wall)
+    verdict.readings = readings_in(tongue.limits, read, wall)
     verdict.message = verdict.message if verdict.body is not None else _words(error)
     return verdict
 

@@ -6,8 +6,12 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from ..core.bucket import BucketSpec, Tokens
 from ..core.keystate import FRESH, Change, KeyState, Kind
-from ..core.pool import LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
+from ..core.learned import Reading
+from ..core.limits import Room
+from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
+from .memory_limits import Buckets
 
 SWEEP_EVERY = 1000
 FORGET_SECONDS = 3600.0
@@ -24,18 +28,26 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._states: dict[str, KeyState] = {}
         self._trials: dict[str, tuple[str, float]] = {}
+        self._buckets = Buckets()
         self._ids = itertools.count(1)
         self._listeners: list[Callable[[Sequence[News]], None]] = []
         self._changed = 0
 
-    async def admit(self, candidates: Sequence[Candidate], now: float) -> Lease | Refused:
+    async def admit(
+        self, candidates: Sequence[Candidate], now: float, cost: Tokens = FREE
+    ) -> Lease | Refused:
         """The first candidate that may go, as a Lease; else why each may not."""
         blocked = []
         with self._lock:
             for candidate in candidates:
                 barrier, seen, trials = self._look(candidate, now)
+                if barrier is None and candidate.buckets:
+                    barrier = self._buckets.barrier(candidate, cost, now)
                 if barrier is None:
-                    return self._lend(candidate, seen, trials, now)
+                    lease = self._lend(candidate, seen, trials, now)
+                    if candidate.buckets:
+                        self._buckets.reserve(lease, cost, now)
+                    return lease
                 blocked.append(barrier)
         return Refused(tuple(blocked))
 
@@ -92,22 +104,43 @@ class MemoryStore:
                 news = self._change(changes, now) + self._free_trials(lease, now)
             self._tell(news)
 
-    def settle(self, lease: Lease, changes: Sequence[Change], now: float) -> None:
+    def settle(
+        self, lease: Lease, changes: Sequence[Change], now: float, owed: Tokens | None = None
+    ) -> None:
         """Ends the lease. What was decided before is not decided again, but a failure that
         only the body showed still counts.
         """
         if lease.is_settled:
             return
         lease.is_settled = True
+        if lease.reservations:
+            with self._lock:
+                room = self._buckets.settle(lease, owed, now)
+            self._tell(room)
         if not lease.is_decided:
             self.decide(lease, changes, now)
         elif any(change.refusal for change in changes):
             self.transition(changes, now)
 
+    def learn(
+        self, lease: Lease, spec: BucketSpec, readings: Sequence[Reading], now: float
+    ) -> None:
+        """Heeds what the answer to the lease's request says of the limits of ``spec``."""
+        with self._lock:
+            self._buckets.learn(lease, spec, readings, now)
+
+    async def rooms(
+        self, candidates: Sequence[Candidate], now: float
+    ) -> Mapping[str, Mapping[str, Room]]:
+        """How the limits stand, by the bucket's name."""
+        with self._lock:
+            return self._buckets.rooms(candidates, now)
+
     def renew(self, leases: Sequence[Lease], now: float) -> None:
-        """Extends the trials of leases that are still held."""
+        """Extends the trials and the slots of leases that are still held."""
         with self._lock:
             for lease in leases:
+                self._buckets.renew(lease, now)
                 for subject in lease.trials:
                     if not lease.is_decided and self._holds(lease, subject):
                         self._trials[subject] = (lease.id, now + LEASE_SECONDS)
@@ -145,6 +178,7 @@ class MemoryStore:
         """After a fork: the calls that hold trials live in the parent."""
         self._lock = threading.RLock()
         self._trials.clear()
+        self._buckets.forget_leases()
 
     async def aclose(self) -> None:
         """Nothing to close."""

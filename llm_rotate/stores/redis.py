@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..core.bucket import Tokens
 from ..core.keystate import FRESH, HARDNESS, Change, KeyState, Kind
-from ..core.pool import LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
+from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
 from ..errors import StoreError
 from .batch import LOCAL, Batch
 from .errands import ADMIT, CHANGE, KEEP, Ask, Command, Link
@@ -63,7 +64,43 @@ class RedisStore(MemoryStore):
 
     # -- the StateStore
 
-    async def admit(self, candidates: Sequence[Candidate], now: float) -> Lease | Refused:
+    async def admit(
+        self, candidates: Sequence[Candidate], now: float, cost: Tokens = FREE
+    ) -> Lease | Refused:
+        """Limits are each process's own: who has no room here is not asked for there."""
+        full = [barrier for each in candidates if (barrier := self._fullness(each, cost, now))]
+        if not full:
+            answer = await self._admit(candidates, now, cost)
+        else:
+            barred = {barrier.index for barrier in full}
+            roomy = [each for each in candidates if each.index not in barred]
+            answer = await self._admit(roomy, now, cost) if roomy else Refused(())
+        if isinstance(answer, Refused):
+            return Refused((*answer.blocked, *full))
+        return self._reserved(answer, cost, now)
+
+    def _fullness(self, candidate: Candidate, cost: Tokens, now: float) -> Blocked | None:
+        if not candidate.buckets:
+            return None
+        with self._lock:
+            return self._buckets.barrier(candidate, cost, now)
+
+    def _reserved(self, lease: Lease, cost: Tokens, now: float) -> Lease | Refused:
+        """The lease with what it takes, unless others took the room while it was asked for."""
+        if lease.reservations or not lease.candidate.buckets:
+            return lease
+        with self._lock:
+            barrier = self._buckets.barrier(lease.candidate, cost, now)
+            if barrier is None:
+                self._buckets.reserve(lease, cost, now)
+        if barrier is None:
+            return lease
+        self.settle(lease, (), now)
+        return Refused((barrier,))
+
+    async def _admit(
+        self, candidates: Sequence[Candidate], now: float, cost: Tokens
+    ) -> Lease | Refused:
         """The first candidate that may go, as a Lease; else why each may not."""
         link = self._link
         if not link.is_cut:
@@ -76,7 +113,7 @@ class RedisStore(MemoryStore):
             if ask.answer is not None:
                 return ask.answer
         self._check_alone()
-        return await super().admit(candidates, link.now())
+        return await super().admit(candidates, link.now(), cost)
 
     def decide(self, lease: Lease, changes: Sequence[Change], now: float) -> None:
         """As MemoryStore; the server hears of it in the next flush."""
