@@ -28,9 +28,10 @@ docs: $(STAMP)  ## read the documentation on a local port
 	$(BIN)/mkdocs serve
 
 $(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev --editable '.[yaml,cli,prices,fast,redis]'
+	@echo "installing into $(VENV), once: about half a minute"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --group dev --editable '.[yaml,cli,prices,fast,redis]'
 	@touch $@
 
 clean:

@@ -13,16 +13,18 @@ from ..errors import ConfigurationError, LMRotateError
 from . import config, keys
 from .chat import chat
 from .demo import demo
+from .wording import Worded
 
 app = typer.Typer(
     name="llm-rotate",
     help="Many LLM API keys, many providers, one dependable endpoint.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(chat)
+app.command(cls=Worded)(chat)
 app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
 app.command()(demo)

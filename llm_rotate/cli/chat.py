@@ -11,20 +11,29 @@ import typer
 
 from ..client import LMRotate
 from ..types import ChatResponse
-from .source import ConfigOption, configuration, default_model
+from .source import ConfigOption, configuration, default_model, pool
 
 
 def chat(
-    prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", hidden=True)],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="A model, or provider/model.")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A model, or provider/model; without it, the first that a key lists, "
+            "else a small one of the first key's provider.",
+        ),
     ] = None,
     provider: Annotated[
-        str | None, typer.Option("--provider", "-p", help="Only this provider, no fallback.")
+        str | None,
+        typer.Option("--provider", "-p", metavar="NAME", help="Only this provider, no fallback."),
     ] = None,
     config: ConfigOption = None,
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, help="At most so many in the answer.")
+        int | None,
+        typer.Option("--max-tokens", min=1, metavar="COUNT", help="At most so many in the answer."),
     ] = None,
     stream: Annotated[
         bool | None,
@@ -34,12 +43,15 @@ def chat(
         bool, typer.Option("--verbose", "-v", help="Say on stderr which key served, and usage.")
     ] = False,
 ) -> None:
-    """Ask the pool one question and print the answer."""
+    """Ask the pool one question and print the answer.
+
+    PROMPT is the question; - reads it from standard input.
+    """
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     if not text:
         raise typer.BadParameter("there is nothing to ask", param_hint="PROMPT")
     found = configuration(config)
-    lm = LMRotate(found)
+    lm = pool(found, config)
     question = Question(text, model or default_model(found, provider), provider, max_tokens)
     is_live = sys.stdout.isatty() if stream is None else stream
     response = asyncio.run((_streamed if is_live else _whole)(lm, question))

@@ -10,27 +10,35 @@ from typing import Annotated
 
 import typer
 
-from ..client import LMRotate
 from ..config import FallbackEntry, KeyConfig, LMRotateConfig
 from ..config.schema import registry_schema
-from .source import configuration
+from ..providers import DIALECTS
+from .source import configuration, pool
+from .wording import Worded
 
 app = typer.Typer(
     help="Check a registry file, or print the schema of such files.", no_args_is_help=True
 )
 
+UNSPOKEN = "chains skip it, calls to it are refused, acquire lends its keys"
 
-@app.command()
-def validate(path: Annotated[Path, typer.Argument(help="A JSON or YAML file.")]) -> None:
-    """Say all that is wrong with a registry file, or in short what is in it.
 
-    The exit status is 2 if anything is wrong. Secrets are not read, nothing is sent.
+@app.command(cls=Worded)
+def validate(
+    path: Annotated[Path, typer.Argument(metavar="FILE", hidden=True)],
+) -> None:
+    """Say all that is wrong with a registry file, or what is in it.
+
+    FILE is a JSON or YAML file. Notes say what this version will not do of it. The exit
+    status is 2 if anything is wrong. Secrets are not read, nothing is sent.
     """
     config = configuration(path)
-    LMRotate(config)  # finds what a pool of this version cannot run
+    pool(config, path)  # finds what cannot run here
     typer.echo(f"{path}: well")
     for line in summary(config):
         typer.echo(f"  {line}")
+    for note in notes(config):
+        typer.echo(f"note: {note}")
 
 
 @app.command()
@@ -47,6 +55,22 @@ def summary(config: LMRotateConfig) -> Iterator[str]:
     for name, entries in config.fallback_chains.items():
         yield f"chain of {name}: {', then '.join(map(_stage, entries))}"
     yield f"strategy: {config.defaults.selection_strategy}"
+
+
+def notes(config: LMRotateConfig) -> Iterator[str]:
+    """What is well said, and yet will not happen."""
+    served = {key.provider for key in config.keys if key.enabled}
+    stages = {(n, e.provider): None for n, es in config.fallback_chains.items() for e in es}
+    for name, provider in stages:
+        if provider not in served:
+            yield f"the chain of {name} skips {provider}, which has no enabled key"
+    for provider in dict.fromkeys(key.provider for key in config.keys):
+        spoken = config.providers[provider].dialect
+        if spoken not in DIALECTS:
+            yield f"{provider} speaks {spoken!r}, which this version does not: {UNSPOKEN}"
+    limited = [key.key_id for key in config.keys if key.rate_limit_rpm or key.rate_limit_tpm]
+    if limited:
+        yield f"rate limits are not enforced in this version yet ({', '.join(limited)})"
 
 
 def _named(key: KeyConfig) -> str:

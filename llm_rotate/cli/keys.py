@@ -19,7 +19,7 @@ from ..client import LMRotate
 from ..config import KeyConfig, LMRotateConfig
 from ..core.outcome import Outcome
 from ..errors import LMRotateError
-from .source import ConfigOption, configuration, model_of
+from .source import ConfigOption, configuration, model_of, pool
 
 AT_ONCE = 16
 # Seconds: a key is tried by a person who waits.
@@ -69,15 +69,22 @@ def check(
     config: ConfigOption = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="What to ask; otherwise a model that the key lists."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="What to ask; without it, the first that the key lists, "
+            "else a small one of its provider.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Try each key once, with the smallest request there is, and say what is wrong with it.
+    """Try each key once and say what is wrong with it.
 
-    The exit status is 1 if any key is not ok.
+    A try is the smallest request there is. The exit status is 1 if any key is not ok.
     """
     found = configuration(config)
+    pool(found, config)  # what no key can run with is told once
     checked = asyncio.run(_check_all(found, model))
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in checked], indent=2))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..client import LMRotate
 from ..config import (
     KeyConfig,
     LMRotateConfig,
@@ -31,7 +32,12 @@ SMALL_MODELS: Mapping[str, str] = {
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="A registry file; without it, the environment's keys."),
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="A registry file; without it, the environment's keys.",
+    ),
 ]
 
 
@@ -49,7 +55,25 @@ def configuration(path: Path | None) -> LMRotateConfig:
 
 
 def _from_environment() -> LMRotateConfig:
-    return configure_from_dict(registry_from_environment(os.environ), None)
+    try:
+        registry = registry_from_environment(os.environ)
+    except ConfigurationError as error:
+        looked_for, _, _ = str(error).rpartition("; or ")  # what follows is for programs
+    else:
+        return configure_from_dict(registry, None)
+    raise ConfigurationError(f"{looked_for}; or pass --config FILE")
+
+
+def pool(config: LMRotateConfig, path: Path | None) -> LMRotate:
+    """The pool of a configuration from ``path``.
+
+    Raises ConfigurationError, with the file's name, for what cannot run here.
+    """
+    try:
+        return LMRotate(config)
+    except ConfigurationError as error:
+        reason = str(error)
+    raise ConfigurationError(f"{path}: {reason}" if path else reason)
 
 
 def listed_model(config: LMRotateConfig, key: KeyConfig) -> str | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from typer.testing import CliRunner
@@ -23,6 +24,44 @@ def test_help_is_there(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*words, "--help"])
     assert done.exit_code == 0
     assert "Usage" in done.output
+
+
+def helped(*words: str) -> str:
+    """The help text as in a terminal of 80 columns."""
+    return run(*words, "--help", env=environment() | {"COLUMNS": "80"}).stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("chat",), ("keys",), ("keys", "check"), ("config",), ("config", "validate"), ("demo",)],
+)
+def test_help_shows_words_and_whole_sentences(words: tuple[str, ...]) -> None:
+    text = helped(*words)
+    assert not set("{}<") & set(text)
+    assert "..." not in text.replace("[ARGS]...", "")  # nothing is cut
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_no_line_of_help_ends_before_the_next_word_would_not_fit() -> None:
+    for paragraph in helped("demo").partition("Options")[0].split("\n\n"):
+        for line, following in pairwise(paragraph.splitlines()):
+            assert len(line) + 1 + len(following.split()[0]) > 78
+    assert " ".join(helped("demo").split()).count("needs no key and no network.") == 1
+
+
+def test_help_says_which_model_is_asked_without_one() -> None:
+    text = " ".join(helped("chat").split())
+    assert "PROMPT" in text
+    assert "without it, the first that a key lists, else a small one of the first key's" in text
+
+
+@pytest.mark.parametrize("words", [("chat", "hi"), ("keys", "check")])
+def test_without_a_key_the_command_says_what_its_user_can_do(words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert "OPENAI_API_KEY" in done.stderr
+    assert done.stderr.endswith("; or pass --config FILE\n")
+    assert "configure()" not in done.stderr
 
 
 def test_an_unknown_command_is_wrong_usage() -> None:

@@ -42,7 +42,7 @@ def test_a_good_file_is_summed_up() -> None:
     assert rest[0] == "  openai: 2 keys (openai-1, openai-2)"
     assert rest[1] == "  anthropic: 1 key (anthropic-1)"
     assert rest[2].startswith("  chain of openai: anthropic (gpt-4o-mini as claude-")
-    assert rest[-1] == "  strategy: health_aware"
+    assert rest[-1] == "  strategy: health_aware"  # and no note
 
 
 def test_a_key_that_is_off_and_an_upstream_are_named(tmp_path: Path) -> None:
@@ -56,6 +56,28 @@ def test_a_key_that_is_off_and_an_upstream_are_named(tmp_path: Path) -> None:
     lines = run("config", "validate", file).stdout.splitlines()
     assert "  openai: 1 key (a, not enabled)" in lines
     assert "  chain of *: openrouter via openai (openai/gpt-x)" in lines
+
+
+def test_notes_say_what_will_not_happen_and_the_status_stays_0(tmp_path: Path) -> None:
+    file = tmp_path / "pool.json"
+    keys = [
+        {"key_id": "a", "provider": "openai", "secret_ref": "env://A", "rate_limit_rpm": 60},
+        {"key_id": "b", "provider": "openai", "secret_ref": "env://B"},
+        {"key_id": "c", "provider": "openai", "secret_ref": "env://C", "rate_limit_tpm": 9},
+        {"key_id": "d", "provider": "google_ai_studio", "secret_ref": "env://D"},
+        {"key_id": "e", "provider": "groq", "secret_ref": "env://E", "enabled": False},
+    ]
+    chain = [{"provider": name} for name in ("openai", "anthropic", "groq", "anthropic")]
+    file.write_text(json.dumps({"keys": keys, "fallback_chains": {"*": chain}}))
+    done = run("config", "validate", file)
+    assert (done.returncode, done.stderr) == (0, "")
+    unspoken = "chains skip it, calls to it are refused, acquire lends its keys"
+    assert [line for line in done.stdout.splitlines() if line.startswith("note: ")] == [
+        "note: the chain of * skips anthropic, which has no enabled key",
+        "note: the chain of * skips groq, which has no enabled key",
+        f"note: google_ai_studio speaks 'gemini', which this version does not: {unspoken}",
+        "note: rate limits are not enforced in this version yet (a, c)",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"keys": []}'])

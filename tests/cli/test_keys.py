@@ -4,6 +4,8 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
+
 from llm_rotate.cli.keys import VERDICTS
 from llm_rotate.core.outcome import Outcome
 from llm_rotate.testing import Simulator
@@ -114,3 +116,17 @@ def test_a_bad_file_is_told_with_status_2(tmp_path: Path) -> None:
     done = run("keys", "check", "--config", tmp_path / "none.json")
     assert done.returncode == 2
     assert "none.json: cannot be read" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("keys", "check", "-c"), ("chat", "hi", "-c")])
+def test_what_no_key_can_run_with_is_told_once_with_the_file(
+    words: tuple[str, ...], sim: Simulator, tmp_path: Path
+) -> None:
+    (tmp_path / "redis.py").write_text("raise ModuleNotFoundError(name='redis')")
+    store = {"backend": "redis"}
+    file = registry(tmp_path, sim, entry("k1"), entry("k2"), state_store=store)
+    env = environment(sim, "k1", "k2") | {"PYTHONPATH": str(tmp_path)}
+    done = run(*words, file, env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"llm-rotate: {file}: state_store.backend 'redis' needs redis")
+    assert done.stderr.count("state_store") == 1

@@ -13,7 +13,7 @@ from llm_rotate import reset_singleton
 from llm_rotate.config.catalogue import built_in
 from llm_rotate.testing import Simulator
 
-from .pages import PAGES, blocks, name_of
+from .pages import PAGES, ROOT, blocks, name_of
 from .world import World, simulated_environment
 
 
@@ -40,6 +40,12 @@ def world(
 def test_every_example_of_the_page_runs(world: World, page: Path) -> None:
     for block in blocks(page):
         world.run(block)
+
+
+def test_the_readme_runs_in_one_session_with_nothing_that_readers_do_not_see(world: World) -> None:
+    for block in blocks(ROOT / "README.md"):
+        if block.language != "setup":
+            world.run(block)
 
 
 def test_blocks_that_are_not_run_say_why(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,22 @@ def test_links_between_pages_resolve(page: Path) -> None:
 def test_text_speaks_of_the_project_alone(path: Path) -> None:
     found = [match[0] for match in FOREIGN.finditer(path.read_text("utf-8"))]
     assert found == []
+
+
+def test_the_first_make_says_that_it_takes_a_while(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "bin").mkdir()
+    command = ["make", "--no-print-directory", "demo", "PYTHON=true", f"BIN={tmp_path / 'bin'}"]
+    python = tmp_path / "bin" / "python"
+    python.write_text("#!/bin/sh\nmkdir -p .venv\n")
+    python.chmod(0o755)
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert made.stdout == "installing into .venv, once: about half a minute\n"
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert again.stdout == ""
+
+
+def test_the_log_of_the_simulator_is_not_said_to_be_a_list() -> None:
+    page = (ROOT / "docs" / "how-to" / "testing.md").read_text("utf-8")
+    assert "`list(services.log)[:3]`" in page

@@ -14,10 +14,10 @@ from .watch import Lines, Picture, Watch
 
 
 def demo() -> None:
-    """Show the pool at work: keys hit limits, one dies, a provider goes down; no call is lost.
+    """Show the pool at work on simulated services.
 
-    Runs on a simulator inside this process, over real HTTP, in about ten seconds. Needs no
-    key and no network.
+    Keys hit limits, one dies, a provider goes down; no call is lost. It takes about ten
+    seconds, over real HTTP inside this process, and needs no key and no network.
     """
     console = Console()
     is_live = sys.stdout.isatty() and not console.is_dumb_terminal
