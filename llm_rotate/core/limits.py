@@ -18,6 +18,8 @@ from .outcome import Billing
 
 ROUNDING_SECONDS = 1e-6  # who waits as long as told must not be early by a float's last digit
 DAY_SECONDS = 86_400.0
+_AMOUNTS = ("tpm", "input_tpm", "output_tpm", "tpd", "max_cost_per_day")
+_NO_AMOUNTS = (None,) * len(_AMOUNTS)
 _NAMES = ("rpm", "tpm", "input_tpm", "output_tpm")
 
 
@@ -65,15 +67,12 @@ def tightest(bucket: Bucket, spec: BucketSpec, cost: Tokens, now: float) -> str 
 
 def exceeded(spec: BucketSpec, cost: Tokens) -> str | None:
     """The limit, by its field's name, that a request of ``cost`` is larger than."""
+    limits = (spec.tpm, spec.input_tpm, spec.output_tpm, spec.tpd, spec.max_cost_per_day)
+    if limits == _NO_AMOUNTS:
+        return None
     inward, outward, dollars = cost
-    both = inward + outward
-    for name, limit, amount in (
-        ("tpm", spec.tpm, both),
-        ("input_tpm", spec.input_tpm, inward),
-        ("output_tpm", spec.output_tpm, outward),
-        ("tpd", spec.tpd, both),
-        ("max_cost_per_day", spec.max_cost_per_day, dollars),
-    ):
+    amounts = (inward + outward, inward, outward, inward + outward, dollars)
+    for name, limit, amount in zip(_AMOUNTS, limits, amounts, strict=True):
         if limit is not None and amount > limit:
             return name
     return None

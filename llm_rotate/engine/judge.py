@@ -130,22 +130,21 @@ class Judge:
         usage, stage, used = verdict.used, grant.stage, None
         if usage is not None and usage.total_tokens:
             free = 0 if stage.provider.judging_dialect.counts_cached else usage.cached_tokens
-            used = self._priced(stage, usage, usage.prompt_tokens - free)
-            model = stage.model or ""
-            self.books.estimator.note(model, grant.visit.units, used)
+            dollars = self._price(stage, usage) if stage.counts_dollars else 0.0
+            used = Tokens(usage.prompt_tokens - free, usage.completion_tokens, dollars)
+            self.books.estimator.note(stage.model or "", grant.visit.units, used)
         return owed(fault.billing, grant.lease.cost, used)
-
-    def _priced(self, stage: Stage, usage: Usage, input_tokens: int) -> Tokens:
-        dollars = 0.0
-        if stage.counts_dollars:
-            dollars = self.books.price(stage.provider.name, stage.model or "", usage) or 0.0
-        return Tokens(input_tokens, usage.completion_tokens, dollars)
 
     def cost(self, stage: Stage, units: float, max_tokens: int | None) -> Tokens:
         """What a request is likely to take; ``units`` as the estimator measured its prompt."""
         cost = self.books.estimator.estimate(stage.model or "", units, max_tokens)
+        if not stage.counts_dollars:
+            return cost
         usage = Usage(cost.input, cost.output, cost.input + cost.output)
-        return self._priced(stage, usage, cost.input)
+        return Tokens(cost.input, cost.output, self._price(stage, usage))
+
+    def _price(self, stage: Stage, usage: Usage) -> float:
+        return self.books.price(stage.provider.name, stage.model or "", usage) or 0.0
 
     def heed(self, grant: Grant, readings: Sequence[Reading], now: float) -> None:
         """An answer speaks of rate limits, or refuses for them without a word."""

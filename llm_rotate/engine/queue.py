@@ -64,13 +64,16 @@ class Queue:
             return self.places[0] is place
 
     def foreseen(self, place: Place, now: float, pace: tuple[float, float]) -> float:
-        """When those before the call will have gone, at so many requests and tokens a second."""
+        """When the call will go, at so many requests and tokens a second: after the first, all
+        that stand between, and itself.
+        """
         with self._lock:
+            first = self.places[0]
             if self.places[-1] is place:
-                ahead, tokens = len(self.places) - 1, self._tokens - place.tokens
+                ahead, tokens = len(self.places) - 1, self._tokens - first.tokens
             else:
-                before = self.places[: self.places.index(place)]
-                ahead, tokens = len(before), sum(each.tokens for each in before)
+                ahead = self.places.index(place)
+                tokens = sum(each.tokens for each in self.places[1 : ahead + 1])
         requests_s, tokens_s = pace
         return max(now, self.free_at) + max(ahead / requests_s, tokens / tokens_s)
 

@@ -19,6 +19,7 @@ from ..types import Attempt
 from . import endings
 from .clock import Clock
 from .judge import Judge
+from .queue import Place, Queue
 from .run import Exchange, Grant, Plan, Run
 from .stages import Stage
 from .transport.seam import Withdrawn
@@ -119,11 +120,15 @@ class Rotation:
     async def _admit(
         self, run: Run, stage: Stage, visit: Visit, skip: AbstractSet[int]
     ) -> Lease | None:
-        size, cost = 1, visit.cost or FREE
+        size, asked, cost = 1, 0, visit.cost or FREE
         while True:
             now, epoch = self._clock.now(), stage.epoch
             endings.check_deadline(run, now)
             candidates = stage.window(now, size, skip, run.plan.affinity)
+            if not candidates and stage.full:
+                # Put aside because others were turned away: this call hears its own time.
+                candidates = stage.put_aside(now, WIDE_WINDOW - asked, skip)
+                asked += len(candidates)
             if not candidates:
                 return None
             answer = await self._store.admit(candidates, now, cost)
@@ -209,22 +214,35 @@ class Rotation:
             self._measure(stage, visit, exchange)
         if endings.is_too_large(run):
             raise endings.over(run, self._judge)
-        await self._wait_in_line(run, 0.0, self._judge.room.epoch)
+        await self._wait(run, 0.0, (self._judge.bell.epoch, self._judge.room.epoch))
 
-    async def _wait_in_line(self, run: Run, seconds: float, epoch: int) -> None:
-        """The first in the queue waits for the earliest key, the others for their turn."""
-        queue, now = run.plan.stages[0].queue, self._clock.now()
-        place = run.place
-        if place is None:
-            place = run.place = queue.join(run.id, run.call.visits[0].cost or FREE)
-        if queue.is_first(place):
-            queue.free_at = 0.0 if run.is_hoping else run.earliest
-            await self._judge.room.wait(self._clock, seconds, epoch)
-            return
+    async def _wait(self, run: Run, seconds: float, epochs: tuple[int, int]) -> None:
+        """Until the earliest key may go; in the queue where the route has limits. ``epochs``:
+        of the two bells, before the call last looked.
+        """
+        began, plan = self._clock.now(), run.plan
+        if not any(stage.is_limited for stage in plan.stages):
+            self._herald.waiting(run, seconds)
+            await self._judge.bell.wait(self._clock, seconds, epochs[0])
+        else:
+            queue = plan.stages[0].queue
+            if run.place is None:
+                run.place = queue.join(run.id, run.call.visits[0].cost or FREE)
+            if queue.is_first(run.place):
+                queue.free_at = 0.0 if run.is_hoping else run.earliest
+                self._herald.waiting(run, seconds)
+                await self._judge.room.wait(self._clock, seconds, epochs[1])
+            else:
+                await self._wait_for_turn(run, queue, run.place)
+        run.waited_s += self._clock.now() - began
+
+    async def _wait_for_turn(self, run: Run, queue: Queue, place: Place) -> None:
+        now = self._clock.now()
         latest = self._latest(run, now)
         run.earliest = queue.foreseen(place, now, _pace(run.plan.stages))
         if run.earliest > latest or now >= latest:
             raise endings.over(run, self._judge)
+        self._herald.waiting(run, run.earliest - now)
         if not await queue.turn(place, self._clock, latest - now):
             raise endings.over(run, self._judge)
 
@@ -248,13 +266,7 @@ class Rotation:
         if seconds is None:
             raise endings.over(run, self._judge)
         if seconds > 0.0:
-            self._herald.waiting(run, seconds)
-            began, (epoch, room) = self._clock.now(), epochs
-            if any(stage.is_limited for stage in run.plan.stages):
-                await self._wait_in_line(run, seconds, room)
-            else:
-                await self._judge.bell.wait(self._clock, seconds, epoch)
-            run.waited_s += self._clock.now() - began
+            await self._wait(run, seconds, epochs)
 
     def _wait_seconds(self, run: Run) -> float | None:
         """How long until a key may go, if that is allowed. None: not within the limits."""

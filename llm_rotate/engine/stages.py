@@ -239,6 +239,14 @@ class Stage:
         if barrier.least > 0.0:
             self.turns.rest(barrier.index, barrier.least)
 
+    def put_aside(self, now: float, most: int, skip: Container[int]) -> list[Candidate]:
+        """Some of the keys that had no room for anybody when they were last asked."""
+        with self.lock:
+            full = self.full.items()
+            found = (i for i, barrier in full if barrier.least > now and i not in skip)
+            picks = list(islice(found, most))
+        return [self.candidate(index) for index in picks]
+
     def fullness(self, index: int, own: Blocked | None, now: float) -> Blocked | None:
         """Why the key was last full, if it still is; ``own``: as the call itself heard it."""
         found = own or self.full.get(index)

@@ -166,8 +166,16 @@ class Naive:
 
     def wake(self, index: int) -> None:
         if self.until[index]:
+            tier = self.places[index][0]
+            others = [
+                self.times[i]
+                for i, until in enumerate(self.until)
+                if not until and self.places[i][0] == tier
+            ]
             self.until[index] = 0.0
-            self.times[index] = max(self.times[index], self.present[self.places[index][0]])
+            # A turn taken out of order does not move the tier past its best key.
+            present = min([self.present[tier], *others])
+            self.times[index] = max(self.times[index], present)
             self.stamp(index)
 
     def wake_due(self, now: float) -> None:
