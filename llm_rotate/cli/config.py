@@ -68,9 +68,6 @@ def notes(config: LMRotateConfig) -> Iterator[str]:
         spoken = config.providers[provider].dialect
         if spoken not in DIALECTS:
             yield f"{provider} speaks {spoken!r}, which this version does not: {UNSPOKEN}"
-    limited = [key.key_id for key in config.keys if key.rate_limit_rpm or key.rate_limit_tpm]
-    if limited:
-        yield f"rate limits are not enforced in this version yet ({', '.join(limited)})"
 
 
 def _named(key: KeyConfig) -> str:

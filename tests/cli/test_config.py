@@ -61,9 +61,9 @@ def test_a_key_that_is_off_and_an_upstream_are_named(tmp_path: Path) -> None:
 def test_notes_say_what_will_not_happen_and_the_status_stays_0(tmp_path: Path) -> None:
     file = tmp_path / "pool.json"
     keys = [
-        {"key_id": "a", "provider": "openai", "secret_ref": "env://A", "rate_limit_rpm": 60},
+        {"key_id": "a", "provider": "openai", "secret_ref": "env://A"},
         {"key_id": "b", "provider": "openai", "secret_ref": "env://B"},
-        {"key_id": "c", "provider": "openai", "secret_ref": "env://C", "rate_limit_tpm": 9},
+        {"key_id": "c", "provider": "openai", "secret_ref": "env://C"},
         {"key_id": "d", "provider": "google_ai_studio", "secret_ref": "env://D"},
         {"key_id": "e", "provider": "groq", "secret_ref": "env://E", "enabled": False},
     ]
@@ -76,7 +76,6 @@ def test_notes_say_what_will_not_happen_and_the_status_stays_0(tmp_path: Path) -
         "note: the chain of * skips anthropic, which has no enabled key",
         "note: the chain of * skips groq, which has no enabled key",
         f"note: google_ai_studio speaks 'gemini', which this version does not: {unspoken}",
-        "note: rate limits are not enforced in this version yet (a, c)",
     ]
 
 
