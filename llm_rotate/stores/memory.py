@@ -55,6 +55,8 @@ class MemoryStore:
         self, candidate: Candidate, now: float
     ) -> tuple[Blocked | None, tuple[KeyState, ...], tuple[str, ...]]:
         states = self._states
+        if not states:  # all are in good health
+            return None, (FRESH,) * len(candidate.subjects), ()
         seen = tuple([states.get(subject, FRESH) for subject in candidate.subjects])
         worst: Blocked | None = None
         trials: tuple[str, ...] = ()

@@ -91,6 +91,9 @@ async def bare_first(client: httpx.AsyncClient, url: str, streams: int) -> int:
     return streams
 
 
+ANSWER, USAGE = ChatResponse(""), Usage(9, 72, 81)
+
+
 class _Nothing:
     """An exchange without dialect and transport: what is left is engine, core and store."""
 
@@ -99,7 +102,7 @@ class _Nothing:
 
     async def __call__(self, grant: Grant) -> Verdict[ChatResponse]:
         grant.go()
-        return Verdict(Outcome.OK, ChatResponse(""), Usage(9, 72, 81))
+        return Verdict(Outcome.OK, ANSWER, USAGE)
 
 
 async def turns_of_the_loop(lm: LMRotate, count: int) -> int:
