@@ -94,7 +94,6 @@ class Pool:
         return self._now.assembly
 
     def _configured(self, config: LMRotateConfig) -> _Configured:
-
         assembly = Assembly(config, self.clock, self._watched)
         prices = {name: facts.prices for name, facts in assembly.providers.items()}
         return _Configured(config, assembly, Prices(prices))
@@ -145,16 +144,17 @@ class Pool:
     def _watch(self, name: str) -> None:
         """Answers told of limits that nobody stated; ``name``: of the bucket that is to be."""
         self._watched.add(name)
-        with self._lock:
-            listening = list(self._listening)
-        for stage in listening:
+        for stage in self._living():
             stage.watch(name)
+
+    def _living(self) -> list[Stage]:
+        """A copy: other threads add theirs."""
+        with self._lock:
+            return list(self._listening)
 
     def _hear(self, news: Sequence[News]) -> None:
         now = self.clock.now()
-        with self._lock:
-            listening = list(self._listening)
-        for stage in listening:
+        for stage in self._living():
             stage.hear(news, now)
         self.revival.hear(news, self.assembly.keys)
         self.judge.tell(news, now)

@@ -260,7 +260,9 @@ class Rotation:
             if await self._back_off(run, min(left_early, key=lambda v: v.not_before or 0.0)):
                 return
             raise endings.over(run, self._judge)
-        seconds = None if endings.is_too_large(run) else self._wait_seconds(run)
+        if endings.is_too_large(run):
+            raise endings.over(run, self._judge)
+        seconds = self._wait_seconds(run)
         if seconds != 0.0 and await self._store.catch_up():
             seconds = self._wait_seconds(run)
         if seconds is None:
