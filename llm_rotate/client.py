@@ -300,7 +300,7 @@ class LMRotate:
     def _exchange(self, request: ChatRequest, timeouts: Mapping[str, float] | None) -> HttpExchange:
         pool = self._pool
         own = _timeouts(timeouts) if timeouts else _provider_timeouts
-        return HttpExchange(request, pool.loops.transport(), pool.judge, own)
+        return HttpExchange(request, pool.loops.served(), pool.judge, own)
 
 
 def _provider_timeouts(stage: Stage) -> Timeouts:

@@ -40,7 +40,7 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key or none.
+    """Where a key's requests go. ``auth`` is bearer, none, or the name of a header.
 
     ``flags`` are the catalogue's notes on how this service spells the dialect, for example
     ``max_tokens_field`` or ``api_version``.
@@ -76,6 +76,13 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentRequest(ChatRequest):
+    """The same in the words of a vendor's SDK: ``messages`` are its contents, ``options`` the
+    fields of its configuration. Only dialects that name an ``sdk`` carry it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class HttpRequest:
     """A request to send as it is. ``headers`` lack only Host and Content-Length."""
 
@@ -92,6 +99,8 @@ class Verdict(Generic[T]):
 
     ``later_s``: seconds until the provider says it may be asked again. ``message``: its own
     words. ``key_sign``: the answer names this very key as bad, so it is no outage.
+    ``is_daily``: refused for an allowance of the day, so out until the provider's midnight;
+    ``is_of_model``: the refusal concerns the model only, whatever the fault table's scope.
     ``held``: not over yet; whoever holds it reports the end. ``readings``: what the answer
     says of rate limits.
     """
@@ -107,6 +116,8 @@ class Verdict(Generic[T]):
     body: Any = None
     error: BaseException | None = None
     key_sign: bool = False
+    is_daily: bool = False
+    is_of_model: bool = False
     held: bool = False
     readings: Sequence[Reading] = ()
 
@@ -131,20 +142,27 @@ class Dialect(Protocol):
     ``encode`` gives the body, shared by all keys of a stage, or raises CapabilityError.
     ``classify`` reads a vendor SDK's exception; None says it is the caller's own.
     ``readings``: what an answer's headers say of rate limits. ``counts_cached``: whether what
-    a prompt cache gave counts towards them.
+    a prompt cache gave counts towards them. ``sdk``: the vendor's package that sends for it;
+    ``encode`` gives that one's arguments then. None: requests are built here.
     """
 
     name: str
+    sdk: str | None
     counts_cached: bool
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready: ...
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes: ...
-    def build(
-        self, request: ChatRequest, body: bytes, ready: Ready, wall: float
-    ) -> HttpRequest: ...
     def parse(
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[ChatResponse]: ...
     def events(self, request: ChatRequest) -> EventReader: ...
     def readings(self, headers: Headers, wall: float) -> Sequence[Reading]: ...
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None: ...
+
+
+class HttpDialect(Dialect, Protocol):
+    """One whose requests are built here."""
+
+    def build(
+        self, request: ChatRequest, body: bytes, ready: Ready, wall: float
+    ) -> HttpRequest: ...

@@ -1,20 +1,22 @@
-"""One attempt over HTTP: make the key ready, build, send, read."""
+"""One attempt: make the key ready, build, send, read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, EventReader, Verdict
+from ..core.wire import ChatRequest, EventReader, HttpDialect, Ready, Verdict
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
+from .google import SdkAnswer, SdkCall, Unsendable, chat_call
 from .judge import Judge
+from .loops import Served
 from .run import Grant
 from .stages import Stage
-from .transport.seam import Answer, Timeouts, Transport, TransportError
+from .transport.seam import Answer, Timeouts, TransportError
 
 
 @dataclass(slots=True)
@@ -43,6 +45,11 @@ def _as_sent(asked: ChatRequest, stage: Stage) -> ChatRequest:
     return replace(asked, model=model, upstream=stage.upstream, options=options, **named)
 
 
+def _completed(verdict: Verdict[Any], answer: Answer) -> Verdict[Any]:
+    """With what an SDK knows of it that sent the request."""
+    return answer.complete(verdict) if isinstance(answer, SdkAnswer) else verdict
+
+
 USUAL = Timeouts()
 # Keywords that become part of the prompt, and those that cap the answer.
 _PROMPTED = ("tools", "response_format")
@@ -52,21 +59,24 @@ SHORTEST_WAIT = 0.001
 
 
 class HttpExchange:
-    """A chat as attempts over HTTP. The body is encoded once per stage, for all its keys."""
+    """A chat as attempts. The body is encoded once per stage, for all its keys.
+
+    Where a dialect names an SDK, that sends what was encoded, and its answer is read as any.
+    """
 
     def __init__(
         self,
         request: ChatRequest,
-        transport: Transport,
+        served: Served,
         judge: Judge,
         timeouts: Callable[[Stage], Timeouts],
     ) -> None:
         self._asked = request
-        self._transport = transport
+        self._served = served
         self._judge = judge
         self._timeouts_of = timeouts
         self._request = request
-        self._body = b""
+        self._body: bytes | SdkCall = b""
         self._timeouts = USUAL
         self._stage: Stage | None = None
         self._units: float | None = None
@@ -79,7 +89,9 @@ class HttpExchange:
         if stage.model != asked.model or stage.upstream or stage.options:
             asked = _as_sent(asked, stage)
         self._request = asked
-        self._body = stage.provider.dialect.encode(asked, stage.endpoint)
+        dialect = stage.provider.dialect
+        body = dialect.encode(asked, stage.endpoint)
+        self._body = body if dialect.sdk is None else chat_call(asked, body)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 
@@ -105,17 +117,25 @@ class HttpExchange:
             return Verdict(
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
-        dialect = grant.stage.provider.dialect
-        request = dialect.build(self._request, self._body, ready, self._judge.wall())
         sent_at = self._judge.now()
         try:
-            answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
+            answer = await self._send(grant, ready)
             if self._request.stream and answer.status < 300:
                 return await self._open(grant, answer, sent_at)
             return await self._read(grant, answer)
         except TransportError as error:
             cause = error.__cause__ or error
             return Verdict(error.outcome, message=str(error), error=cause)
+        except Unsendable as error:
+            return Verdict(Outcome.BAD_REQUEST, message=str(error), error=error.__cause__)
+
+    async def _send(self, grant: Grant, ready: Ready) -> Answer:
+        body, timeouts = self._body, self._timeouts
+        if isinstance(body, SdkCall):
+            return await self._served.sdk.send(grant, ready, body, timeouts, self._judge)
+        dialect = cast("HttpDialect", grant.stage.provider.dialect)
+        request = dialect.build(self._request, body, ready, self._judge.wall())
+        return await self._served.transport.send(request, timeouts, grant.go, grant.limit_s)
 
     async def _read(self, grant: Grant, answer: Answer) -> Verdict[Any]:
         try:
@@ -128,7 +148,7 @@ class HttpExchange:
         dialect, wall = grant.stage.provider.dialect, self._judge.wall()
         verdict = dialect.parse(self._request, answer.status, answer.headers, body, wall)
         verdict.readings = dialect.readings(answer.headers, wall)
-        return verdict
+        return _completed(verdict, answer)
 
     async def _open(self, grant: Grant, answer: Answer, sent_at: float) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
@@ -154,7 +174,7 @@ class HttpExchange:
         last = early[-1]
         if isinstance(last, Verdict) and last.outcome is not Outcome.OK:
             answer.discard()  # nothing was handed out, whatever came before it in this read
-            return last
+            return _completed(last, answer)
         grant.first_s = self._judge.now() - grant.started
         self._judge.decide(grant)
         return Verdict(Outcome.OK, Opened(answer, reader, early), held=True)

@@ -64,7 +64,7 @@ class ProviderFacts:
         return DIALECTS.get(self.dialect_name) or DIALECTS["openai"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class PoolKey:
     """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns."""
 

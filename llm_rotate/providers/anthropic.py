@@ -37,6 +37,7 @@ class AnthropicMessages:
     """The dialect, without state of its own."""
 
     name = "anthropic"
+    sdk: str | None = None
     counts_cached = False
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:

@@ -53,6 +53,7 @@ class OpenAIChat:
     """The dialect, without state of its own."""
 
     name = "openai"
+    sdk: str | None = None
     counts_cached = True
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:

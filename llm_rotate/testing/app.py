@@ -17,6 +17,7 @@ from . import words
 from .anthropic_wire import AnthropicWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .gemini_wire import GeminiWire
 from .openai_wire import OpenAIWire
 from .render import render
 from .routes import Route, base_path, find_route, secret_in, without_secrets
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
     from .pool import Chains
     from .server import Loopback
 
-_WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+_WIRES: Mapping[str, Wire] = {
+    "openai": OpenAIWire(),
+    "anthropic": AnthropicWire(),
+    "gemini": GeminiWire(),
+}
 _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin with
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions and Anthropic messages, told what to do.
+    """Services that speak OpenAI chat completions, Anthropic messages and Gemini, told what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``. Secrets that it
     was not told about are accepted, unless ``strict_keys``. ``log_size`` bounds ``log``, in
@@ -319,5 +324,5 @@ def _call(seen: Seen, route: Route | None, number: int, wall: float, secret: str
     model = body.get("model") or (route.deployment if route else "")
     seen.model = model if isinstance(model, str) else ""
     seen.provider = route.provider if route else ""
-    seen.stream = body.get("stream") is True
+    seen.stream = body.get("stream") is True or bool(route and route.stream)
     return Call(number, wall, seen.provider, seen.model, body, seen.stream, secret=secret)

@@ -9,24 +9,41 @@ from dataclasses import dataclass
 _ENDS: Mapping[str, tuple[str, str]] = {
     "/chat/completions": ("openai", "openai"),
     "/messages": ("anthropic", "anthropic"),
+    ":generateContent": ("gemini", "google_ai_studio"),
+    ":streamGenerateContent": ("gemini", "google_ai_studio"),
+}
+_DIALECTS: Mapping[str, str] = {
+    "anthropic": "anthropic",
+    "google_ai_studio": "gemini",
+    "google_vertex": "gemini",
 }
 # What the base URL of a provider has below the provider's own folder; others have /v1.
-_TAILS: Mapping[str, str] = {"openrouter": "/api/v1", "anthropic": "", "azure_openai": ""}
-_SECRET_HEADERS = ("authorization", "api-key", "x-api-key")
+_TAILS: Mapping[str, str] = {
+    "openrouter": "/api/v1",
+    "anthropic": "",
+    "azure_openai": "",
+    "google_ai_studio": "",
+    "google_vertex": "",
+}
+_SECRET_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
+_VERSIONS = ("v1", "v1beta", "v1beta1")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. ``deployment`` is Azure's name of the model, "" elsewhere."""
+    """Where a request goes. ``deployment`` is the model where the path names it, else "";
+    ``stream``: the path says that the answer is to be streamed.
+    """
 
     dialect: str
     provider: str
     deployment: str = ""
+    stream: bool = False
 
 
 def dialect_of(provider: str) -> str:
     """The wire format that the simulator speaks as ``provider``."""
-    return "anthropic" if provider == "anthropic" else "openai"
+    return _DIALECTS.get(provider, "openai")
 
 
 def base_path(provider: str) -> str:
@@ -40,6 +57,8 @@ def find_route(path: str) -> Route | None:
     for end, (dialect, provider) in _ENDS.items():
         if path.endswith(end):
             folders = path.removesuffix(end).strip("/").split("/")
+            if dialect == "gemini":
+                return _gemini_route(folders, stream=end == ":streamGenerateContent")
             return _route(dialect, provider, folders)
     return None
 
@@ -53,6 +72,13 @@ def _route(dialect: str, provider: str, folders: list[str]) -> Route:
     elif folders[0] not in {"", "v1", "api"}:
         provider = folders[0]
     return Route(dialect, provider, deployment)
+
+
+def _gemini_route(folders: list[str], *, stream: bool) -> Route:
+    """``v1beta/models/M``, or below a Vertex project ``v1/projects/P/.../models/M``."""
+    own = folders[0] if folders[0] not in {*_VERSIONS, "models", "projects"} else ""
+    provider = own or ("google_vertex" if "projects" in folders else "google_ai_studio")
+    return Route("gemini", provider, folders[-1], stream)
 
 
 def secret_in(headers: Mapping[str, str]) -> str:

@@ -6,14 +6,14 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_rotate.core.outcome import Outcome
-from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, Verdict
+from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, HttpDialect, Verdict
 from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.types import ChatResponse, StreamChunk
@@ -50,6 +50,14 @@ def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 OPENAI_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 ANTHROPIC_USAGE = {"input_tokens": 3, "output_tokens": 2}
+GEMINI_USAGE = {"promptTokenCount": 3, "candidatesTokenCount": 1, "thoughtsTokenCount": 1, "totalTokenCount": 5}
+GEMINI_CALL = {"functionCall": {"id": "c1", "name": "f", "args": {}}}
+
+
+def gemini_event(*parts: Any, **more: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, **more}]}
+
+
 CASES = [
     Case(
         "openai",
@@ -100,6 +108,21 @@ CASES = [
         ),
         {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}},
     ),
+    Case(
+        "gemini",
+        Endpoint("google_ai_studio", "https://x.test", auth="x-goog-api-key"),
+        {
+            **gemini_event({"text": "hm", "thought": True}, {"text": "hello"}, GEMINI_CALL, finishReason="stop"),
+            "usageMetadata": GEMINI_USAGE,
+        },
+        sse(
+            gemini_event({"text": "hm", "thought": True}),
+            gemini_event({"text": "hel"}),
+            gemini_event({"text": "lo"}),
+            {**gemini_event(GEMINI_CALL, finishReason="stop"), "usageMetadata": GEMINI_USAGE},
+        ),
+        {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}},
+    ),
 ]  # fmt: skip
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -147,7 +170,7 @@ def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> Non
 
 
 def test_F01_an_unknown_dialect_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="anthropic, openai"):
+    with pytest.raises(ConfigurationError, match="anthropic, gemini, openai"):
         dialect("opanai")
 
 
@@ -159,7 +182,10 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
     assert json.loads(body)["model"] == "asked"
     assert messages == MESSAGES, "the caller's messages are untouched"
     ready = chosen.prepare("sesame", case.endpoint)
-    sent = chosen.build(asked, body, ready, WALL)
+    assert any(b"sesame" in value for _, value in ready.headers)
+    if chosen.sdk is not None:
+        return
+    sent = cast("HttpDialect", chosen).build(asked, body, ready, WALL)
     assert (sent.method, sent.body, sent.stream) == ("POST", body, False)
     assert sent.url.startswith("https://x.test/")
     assert any(b"sesame" in value for _, value in sent.headers)
