@@ -11,7 +11,8 @@ class ChatMessage(TypedDict, total=False):
     """One message, OpenAI-shaped; every dialect converts it.
 
     ``role`` is system, user, assistant or tool; ``content`` a string or a list of parts
-    (OpenAI's own part shapes, or :class:`ContentPart`).
+    (OpenAI's own part shapes, or :class:`ContentPart`). ``native`` is for
+    :attr:`ChatResponse.message` to fill.
     """
 
     role: str
@@ -19,6 +20,7 @@ class ChatMessage(TypedDict, total=False):
     name: str
     tool_calls: list[dict[str, Any]]
     tool_call_id: str
+    native: dict[str, Any]
 
 
 class ContentPart(TypedDict, total=False):
@@ -93,7 +95,8 @@ class ChatResponse:
     ``finish_reason`` is the provider's own word (OpenAI "stop", Anthropic "end_turn");
     ``tool_calls`` are OpenAI-shaped dicts; ``raw`` is the provider's answer as a plain dict;
     ``latency_ms`` runs from the call to the answer, waiting and rotation included;
-    ``attempts`` lists every request sent for it, the good one last.
+    ``attempts`` lists every request sent for it, the good one last. ``native`` is the
+    assistant's message in the provider's own words, for :attr:`message` to carry.
     """
 
     content: str
@@ -109,6 +112,25 @@ class ChatResponse:
     request_id: str | None = None
     upstream: str | None = None
     attempts: tuple[Attempt, ...] = ()
+    native: Any = field(default=None, repr=False)
+
+    @property
+    def message(self) -> ChatMessage:
+        """The assistant's message, to be appended to ``messages`` for the next turn.
+
+        OpenAI-shaped, and JSON through and through. Beside text and tool calls it carries the
+        provider's own words: the provider that gave them gets them back just as they were,
+        with thinking, signatures and the order of things; any other gets text and tool calls,
+        and so does every provider once you have changed one of those.
+        """
+        message: ChatMessage = {"role": "assistant", "content": self.content or None}
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        elif not self.content:
+            message["content"] = ""  # None needs tool calls beside it
+        if self.native is not None:
+            message["native"] = {"provider": self.provider, "content": self.native}
+        return message
 
 
 @dataclass(slots=True)
