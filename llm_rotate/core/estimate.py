@@ -23,6 +23,7 @@ OUTPUTS_NEEDED = 5
 KEPT = 0.98  # of the past's weight, per answer: about fifty answers count
 PRIOR_UNITS = 2_000.0
 LARGEST_RATIO = 16.0  # times the rule at the start; further off is a miscount of somebody's
+_SAID_AGAIN = "native"  # a message's field: its content once more, in its provider's words
 _BLOBS = frozenset({"image_url", "input_audio", "file", "image_bytes", "pdf_bytes", "image"})
 
 TokenCount = Callable[[str, str], int | None]
@@ -66,6 +67,8 @@ class Estimator:
         measure = self._measure(model)
         total = 0.0
         for message in messages:
+            if isinstance(message, Mapping) and _SAID_AGAIN in message:
+                message = {name: message[name] for name in message if name != _SAID_AGAIN}
             content = message.get("content") if isinstance(message, Mapping) else message
             if not isinstance(content, str) or len(message) > 2:  # more than role and content
                 total += MESSAGE_TOKENS + _walk(message, measure)
