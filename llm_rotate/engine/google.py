@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,15 +18,13 @@ from weakref import WeakKeyDictionary
 
 from ..core.outcome import Outcome
 from ..core.wire import ChatRequest, Endpoint, Headers, HttpRequest, Ready, Verdict
-from ..errors import CapabilityError, ConfigurationError
+from ..errors import ConfigurationError
 from ..providers.jsonio import dumps, loads
 from .judge import Judge
 from .run import Grant
-from .stages import PoolKey
+from .stages import PoolKey, Stage
 from .transport.seam import Answer, Timeouts, Transport, TransportError, Withdrawn
 
-# Seconds left to a read whose patience is spent: it takes what is there.
-SHORTEST_WAIT = 0.001
 _VERSIONED = re.compile(r"(.*)/(v\d\w*)")
 
 
@@ -41,33 +44,78 @@ def _genai(name: str = "google.genai") -> Any:
         ) from error
 
 
+def is_cold(stages: Sequence[Stage]) -> bool:
+    """Is one of them served by an SDK that is not imported yet?"""
+    return not _shape.cache_info().currsize and any(each.provider.sdk for each in stages)
+
+
+# By process: a fork leaves the thread behind that was at it.
+_IMPORTS: dict[int, Future[None]] = {}
+
+
+async def warm() -> None:
+    """Imports what takes half a second to import, off the loop, once for all who wait."""
+    own: Future[None] = Future()
+    first = _IMPORTS.setdefault(os.getpid(), own)
+    if first is own:
+        threading.Thread(target=_import_all, args=(own,), daemon=True).start()
+    await asyncio.shield(asyncio.wrap_future(first))
+
+
+def _import_all(done: Future[None]) -> None:
+    try:
+        _rehearse()
+    except BaseException as error:
+        del _IMPORTS[os.getpid()]  # it may be installed before the next call
+        done.set_exception(error)
+    else:
+        done.set_result(None)
+
+
+def _rehearse() -> None:
+    """A call that ends before it is sent. What the SDK makes at its first call is made here:
+    a fork in the midst of that would leave a lock behind that nobody opens.
+    """
+    read = _read(b'{"contents": [{"parts": [{"text": "x"}]}], "config": {}}')
+    client = _client("x", Endpoint("x", "http://rehearsal.invalid"), *_http_clients())
+    with suppress(RuntimeError):
+        client.models.generate_content(model="x", contents=read.contents, config=read.config)
+
+
 # -- arguments
 
 
-@dataclass(frozen=True, slots=True)
 class SdkCall:
-    """Arguments of ``generate_content``, in the SDK's own types."""
+    """Arguments of ``generate_content``: as the dialect encoded them, made the SDK's own types
+    when the first key sends them.
+    """
 
-    model: str
-    contents: Any
-    config: Any
-    is_stream: bool
+    def __init__(self, request: ChatRequest, body: Any) -> None:
+        self.is_stream = request.stream
+        self._request = request
+        self._body = body
+        self._made: dict[str, Any] | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Raises ValueError for what the SDK has no word for."""
+        if self._made is None:
+            read = _read(self._body)
+            _one_request(read.config)
+            made = {"contents": read.contents, "config": read.config}
+            self._made = {"model": self._request.model, **made}
+        return self._made
 
 
-def chat_call(request: ChatRequest, body: bytes) -> SdkCall:
-    """A chat, as the dialect encoded it. Raises CapabilityError for what the SDK refuses."""
-    arguments = _read(body)
-    config = arguments.config
-    # One attempt is one request. Older versions of the SDK know the first of the two only.
+def _one_request(config: Any) -> None:
+    """One attempt is one request. Older versions of the SDK know the first of the two only."""
     types = _genai("google.genai.types")
     config.automatic_function_calling = types.AutomaticFunctionCallingConfig(disable=True)
     if "automatic_continuation" in type(config).model_fields:
         config.automatic_continuation = False
-    return SdkCall(request.model, arguments.contents, config, request.stream)
 
 
 @cache
-def _arguments() -> Any:
+def _shape() -> Any:
     """The dialect's JSON as a pydantic class of the SDK's types."""
     from pydantic import create_model  # noqa: PLC0415 - slow to import; the SDK brings it
 
@@ -81,9 +129,8 @@ def _arguments() -> Any:
 
 
 def _read(body: bytes) -> Any:
-    shape = _arguments()
     try:
-        return shape.model_validate_json(body)
+        return _shape().model_validate_json(body)
     except ValueError as error:
         unknown = _unknown_fields(error)
     arguments = loads(body)
@@ -92,17 +139,17 @@ def _read(body: bytes) -> Any:
     beside = {name: options.pop(name) for name in unknown}
     options["httpOptions"] = {"extraBody": beside}
     try:
-        return shape.model_validate_json(dumps(arguments))
+        return _shape().model_validate_json(dumps(arguments))
     except ValueError as error:
-        raise CapabilityError(f"gemini cannot carry the request: {_complaints(error)}") from None
+        complaints = _complaints(error)
+    raise ValueError(complaints)
 
 
 def _unknown_fields(error: Any) -> list[str]:
-    return [
-        each["loc"][1]
-        for each in error.errors(include_input=False, include_url=False)
-        if each["type"] == "extra_forbidden" and each["loc"][0] == "config" and len(each["loc"]) == 2
-    ]
+    """Those at the top of the configuration."""
+    told = error.errors(include_input=False, include_url=False)
+    unknown = [each["loc"] for each in told if each["type"] == "extra_forbidden"]
+    return [loc[1] for loc in unknown if loc[0] == "config" and len(loc) == 2]
 
 
 def _complaints(error: Any) -> str:
@@ -126,39 +173,16 @@ class SdkClients:
         """The key's client, made anew when its secret was read again."""
         held = self._held.get(key)
         if held is None or held[0] is not ready:
-            held = self._held[key] = ready, self._open(key.secret, ready.endpoint)
+            self._http = self._http or _http_clients()
+            held = self._held[key] = ready, _client(key.secret, ready.endpoint, *self._http)
         return held[1]
-
-    def _open(self, secret: str | None, endpoint: Endpoint) -> Any:
-        types = _genai("google.genai.types")
-        base_url, version = _split_version(endpoint)
-        asynchronous, blocking = self._http_clients()
-        options = types.HttpOptions(
-            base_url=base_url,
-            api_version=version,
-            headers=dict(endpoint.headers),
-            httpx_async_client=asynchronous,
-            httpx_client=blocking,
-            async_client_args={"ssl": _unused_certificates()},
-            retry_options=types.HttpRetryOptions(attempts=1),
-        )
-        return _genai().Client(vertexai=False, api_key=secret, http_options=options)
-
-    def _http_clients(self) -> tuple[Any, Any]:
-        from .transport import guest  # noqa: PLC0415 - imports httpx
-
-        if self._http is None:
-            self._http = guest.guest_client(), guest.no_client()
-        return self._http
 
     async def send(
         self, grant: Grant, ready: Ready, call: SdkCall, timeouts: Timeouts, judge: Judge
-    ) -> SdkAnswer:
+    ) -> Answer:
         """Sends once. Raises what the transport raises, and Unsendable."""
-        answer = SdkAnswer(self._transport, grant, timeouts, judge, is_stream=call.is_stream)
-        models = self.of(grant.key, ready).aio.models
-        await answer.begin(models, call)
-        return answer
+        crossing = _Crossing(self._transport, grant, timeouts, judge)
+        return await crossing.make(self.of(grant.key, ready).aio.models, call)
 
     async def aclose(self) -> None:
         """Lets go of the clients; a call under way ends with the transport's sockets."""
@@ -167,6 +191,27 @@ class SdkClients:
         if http is not None:
             await http[0].aclose()
             http[1].close()
+
+
+def _http_clients() -> tuple[Any, Any]:
+    from .transport import guest  # noqa: PLC0415 - httpx is slow to import
+
+    return guest.guest_client(), guest.no_client()
+
+
+def _client(secret: str | None, endpoint: Endpoint, asynchronous: Any, blocking: Any) -> Any:
+    types = _genai("google.genai.types")
+    base_url, version = _split_version(endpoint)
+    options = types.HttpOptions(
+        base_url=base_url,
+        api_version=version,
+        headers=dict(endpoint.headers),
+        httpx_async_client=asynchronous,
+        httpx_client=blocking,
+        async_client_args={"ssl": _unused_certificates()},
+        retry_options=types.HttpRetryOptions(attempts=1),
+    )
+    return _genai().Client(vertexai=False, api_key=secret, http_options=options)
 
 
 @cache
@@ -185,142 +230,100 @@ def _split_version(endpoint: Endpoint) -> tuple[str, str | None]:
 # -- answers
 
 
+class _Sent(BaseException):
+    """No error: the answer is there, and the SDK need not read it."""
+
+
+@dataclass(slots=True)
 class SdkAnswer:
-    """An answer that the SDK reads. What it reads is kept on its way, for the dialect.
+    """An answer that the SDK has read. ``error``: what it raised."""
 
-    Of a call that took several requests (automatic function calling) it is the last one's.
-    ``error``: what the SDK raised; ``parsed``: what it made of a response_schema.
-    """
+    status: int
+    headers: Headers
+    body: bytes
+    error: BaseException | None = None
 
-    def __init__(
-        self,
-        transport: Transport,
-        grant: Grant,
-        timeouts: Timeouts,
-        judge: Judge,
-        *,
-        is_stream: bool,
-    ) -> None:
-        self.is_stream = is_stream
-        self.status = 0
-        self.headers = Headers(())
-        self.error: BaseException | None = None
-        self.parsed: Any = None
-        self._transport = transport
-        self._grant = grant
-        self._timeouts = timeouts
-        self._judge = judge
-        self._wire: Answer | None = None
-        self._chunks: AsyncIterator[Any] | None = None
-        self._read: list[bytes] = []
-        self._is_reading = self._is_over = self._is_dropped = False
-        self._until = judge.now() + timeouts.first_event
+    async def read(self, timeout_s: float) -> bytes:  # noqa: ARG002 - it is there
+        return self.body
 
-    async def begin(self, models: Any, call: SdkCall) -> None:
-        """Until there is a whole answer, or of a stream its first piece."""
-        arguments = {"model": call.model, "contents": call.contents, "config": call.config}
-        if call.is_stream:
-            self._chunks = await models.generate_content_stream(**arguments)
-            await self._cross(self._advance)
-        else:
-            await self._cross(lambda: self._whole(models, arguments))
-
-    async def _whole(self, models: Any, arguments: dict[str, Any]) -> None:
-        response = await models.generate_content(**arguments)
-        self.parsed = response.parsed
-
-    async def _advance(self) -> None:
-        try:
-            await anext(self._chunks)  # type: ignore[arg-type] # begin() sets it
-        except StopAsyncIteration:
-            self._is_over = True
-
-    async def _cross(self, step: Callable[[], Any]) -> None:
-        """Lets the SDK work, with this call as the one that crosses the seam."""
-        from .transport.guest import CROSSING  # noqa: PLC0415 - imports httpx
-
-        token, self._is_reading = CROSSING.set(self), True
-        try:
-            await step()
-        except (TransportError, Withdrawn):
-            raise
-        except Exception as error:
-            self.error, self._is_over = error, True
-            if not self.status:
-                raise Unsendable(str(error)) from error
-        finally:
-            self._is_reading = False
-            CROSSING.reset(token)
-
-    # -- for the SDK, below
-
-    async def carry(self, request: HttpRequest) -> Answer:
-        if self._is_dropped:
-            raise TransportError(Outcome.SERVER_ERROR, "the answer was discarded")
-        grant = self._grant
-        self._wire = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
-        self.status, self.headers = self._wire.status, self._wire.headers
-        if not self.is_stream:
-            self._read.clear()
-        if self.status < 300 and not self.is_stream:
-            self._judge.decide(grant)
-        return self._wire
-
-    async def pass_on(self) -> bytes:
-        if self._is_dropped or self._wire is None:
-            raise TransportError(Outcome.SERVER_ERROR, "the answer was discarded")
-        idle = self._timeouts.idle
-        left = max(SHORTEST_WAIT, self._until - self._judge.now()) if self.is_stream else idle
-        data = await self._wire.next(left)
-        if data.strip():
-            self._until = self._judge.now() + idle
-        self._read.append(data)
-        return data
-
-    def let_go(self) -> None:
-        """Closed before its end it is of no use to anybody."""
-        if self._wire is not None and (not self._read or self._read[-1]):
-            self._wire.discard()
-
-    # -- for the exchange, above
-
-    async def read(self, timeout_s: float) -> bytes:  # noqa: ARG002 - the SDK has read it
-        """The whole body."""
-        return b"".join(self._read)
-
-    async def next(self, timeout_s: float) -> bytes:
-        """What the SDK reads for its next chunk; b"" at the end."""
-        self._until = self._judge.now() + timeout_s
-        while not any(self._read) and not self._is_over:
-            await self._cross(self._advance)
-        found, self._read = b"".join(self._read), []
-        return found
+    async def next(self, timeout_s: float) -> bytes:  # noqa: ARG002 - never asked for
+        return self.body
 
     def discard(self) -> None:
-        self._is_dropped = True
-        if self._wire is not None:
-            self._wire.discard()
-        if self._chunks is not None and not self._is_reading and not self._is_over:
-            self._is_over = True
-            self._unwind(self._chunks)
-
-    @staticmethod
-    def _unwind(chunks: Any) -> None:
-        """Ends the SDK's generators here and now: their next read raises. Left to themselves
-        they would be closed by tasks of the loop, one by one, whenever they are collected.
-        """
-        step = chunks.__anext__()
-        try:
-            step.send(None)
-        except BaseException:  # noqa: S110 - that is what it is for
-            pass
-        finally:
-            step.close()
+        """Nothing is open."""
 
     def complete(self, verdict: Verdict[Any]) -> Verdict[Any]:
         """Adds what the SDK alone knows."""
         if verdict.outcome is not Outcome.OK:
             verdict.error = self.error
-        elif verdict.value is not None:
-            verdict.value.parsed = self.parsed
         return verdict
+
+
+class _Crossing:
+    """One call of the SDK: it writes the request, the transport carries it. A good answer is
+    the dialect's to read, so the SDK's work ends there; a refusal it reads, for its exception.
+    """
+
+    def __init__(
+        self, transport: Transport, grant: Grant, timeouts: Timeouts, judge: Judge
+    ) -> None:
+        self.is_stream = False
+        self._transport = transport
+        self._grant = grant
+        self._timeouts = timeouts
+        self._judge = judge
+        self._answer: Answer | None = None
+        self._body: list[bytes] = []
+
+    async def make(self, models: Any, call: SdkCall) -> Answer:
+        """The answer of the transport, or one that the SDK has read."""
+        from .transport.guest import CROSSING, Crossing  # noqa: PLC0415 - imports httpx
+
+        self.is_stream = call.is_stream
+        error: BaseException | None = None
+        under_way: list[Crossing] = [self]
+        token = CROSSING.set(under_way)
+        try:
+            await self._call(models, call)
+        except _Sent:
+            if self._answer is not None:
+                return self._answer
+        except (TransportError, Withdrawn):
+            raise
+        except Exception as raised:
+            error = raised
+        finally:
+            CROSSING.reset(token)
+            under_way.clear()
+        if self._answer is None:
+            raise Unsendable(str(error)) from error
+        return SdkAnswer(self._answer.status, self._answer.headers, b"".join(self._body), error)
+
+    async def _call(self, models: Any, call: SdkCall) -> None:
+        arguments = call.arguments()
+        if call.is_stream:
+            await anext(await models.generate_content_stream(**arguments))
+        else:
+            await models.generate_content(**arguments)
+
+    # -- for the SDK
+
+    async def carry(self, request: HttpRequest) -> Answer:
+        grant = self._grant
+        answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
+        self._answer = answer
+        if answer.status < 300:
+            raise _Sent
+        return answer
+
+    async def pass_on(self) -> bytes:
+        if self._answer is None:
+            return b""
+        data = await self._answer.next(self._timeouts.idle)
+        self._body.append(data)
+        return data
+
+    def let_go(self) -> None:
+        """Harmless after the end of the body."""
+        if self._answer is not None and (not self._body or self._body[-1]):
+            self._answer.discard()

@@ -10,7 +10,16 @@ from typing import Any
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, HttpRequest, Ready, Verdict
+from ..core.wire import (
+    ChatRequest,
+    Endpoint,
+    EventReader,
+    Headers,
+    HttpRequest,
+    Operation,
+    Ready,
+    Verdict,
+)
 from ..types import ChatResponse
 from .anthropic_answer import AnthropicTally, response_of
 from .anthropic_messages import split, tool, tool_choice
@@ -39,6 +48,7 @@ class AnthropicMessages:
     name = "anthropic"
     sdk: str | None = None
     counts_cached = False
+    operations: Mapping[type, Operation] = {}
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         url = endpoint.base_url.rstrip("/").removesuffix("/v1") + "/v1/messages"
@@ -49,7 +59,7 @@ class AnthropicMessages:
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
         if request.upstream is not None:
             cannot(self.name, f"upstream {request.upstream!r}")
-        system, messages = split(request.messages)
+        system, messages = split(request.messages, endpoint.provider)
         default = endpoint.flags.get("default_max_tokens", _DEFAULT_MAX_TOKENS)
         body: dict[str, Any] = {
             "model": request.model,

@@ -37,8 +37,11 @@ _MOONSHOT = "https://platform.kimi.ai/docs/api/errors"
 _MOONSHOT_QUOTA = "https://github.com/MoonshotAI/Kimi-K2/issues/5"
 _MOONSHOT_BUSY = "https://github.com/MoonshotAI/MoonshotAI-Cookbook/issues/16"
 _GEMINI = "https://ai.google.dev/gemini-api/docs/troubleshooting"
-_GOOGLE_REASONS = "https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto"
+_GOOGLE_REASONS = (
+    "https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto"
+)
 _GEMINI_QUOTA = "https://ai.google.dev/gemini-api/docs/rate-limits"
+_GEMINI_POLICY = "https://cloud.google.com/vertex-ai/generative-ai/docs/image/responsible-ai-imagen"
 _GEMINI_TOKENS = "https://ai.google.dev/gemini-api/docs/long-context"
 _XAI = "https://github.com/continuedev/continue/issues/10778"
 _ANTHROPIC = "https://platform.claude.com/docs/en/api/errors"
@@ -245,6 +248,7 @@ GEMINI = Tongue(
         Row(Outcome.QUOTA_EXHAUSTED, _GEMINI_QUOTA, 429, marks=_PER_DAY),
         Row(Outcome.AUTH_FAILED, _GEMINI, 400, text="api key not valid", key_sign=True),
         Row(Outcome.AUTH_FAILED, _GEMINI, 400, text="api key expired", key_sign=True),
+        Row(Outcome.CONTENT_FILTERED, _GEMINI_POLICY, 400, text="responsible ai practices"),
         Row(Outcome.FORBIDDEN, _GEMINI, 400, text="user location is not supported"),
         Row(Outcome.BAD_REQUEST, _GEMINI_TOKENS, 400, text="exceeds the maximum number of tokens"),
         Row(Outcome.BAD_REQUEST, _GEMINI, 500, text="input context is too long"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, Ready, Verdict
+from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, Operation, Ready, Verdict
 from ..types import ChatResponse
 from .faults import GEMINI, broken, judge, request_id
 from .gemini_answer import GeminiTally, response_of
@@ -37,15 +37,16 @@ class GeminiContents:
     name = "gemini"
     sdk: str | None = "google-genai"
     counts_cached = True
+    operations: Mapping[type, Operation] = {}
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         """The headers are checked here and sent by the SDK."""
         return Ready(endpoint, endpoint.base_url, static_headers(secret, endpoint))
 
-    def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:  # noqa: ARG002 - alike everywhere
+    def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
         if request.upstream is not None:
             cannot(self.name, f"upstream {request.upstream!r}")
-        system, contents = split(request.messages)
+        system, contents = split(request.messages, endpoint.provider)
         if not contents:
             cannot(self.name, "a conversation without a message of the user")
         config: dict[str, Any] = {"systemInstruction": {"parts": system}} if system else {}
@@ -55,9 +56,7 @@ class GeminiContents:
             config["temperature"] = request.temperature
         if request.options:
             _add_options(config, request)
-        return written(
-            self.name, {"model": request.model, "contents": contents, "config": config}
-        )
+        return written(self.name, {"model": request.model, "contents": contents, "config": config})
 
     def parse(
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float

@@ -9,12 +9,12 @@ from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk, Usage
 from .faults import GEMINI, broken, judge
 from .jsonio import dumps
+from .parts import Said
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
 from .stream import Found
 
 # What the ids of tool calls begin with where the provider gave none.
 MADE_UP_ID = "unnamed-"
-OWN_PARTS = "gemini.parts"
 
 
 def response_of(answer: object, model: str) -> ChatResponse | None:
@@ -30,7 +30,7 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
     if not candidate and not blocked:
         return None
     parts = parts_of(candidate)
-    text, calls = said_in(parts)
+    text, calls = said(parts)
     return ChatResponse(
         content=text,
         model=as_text(body.get("modelVersion")) or model,
@@ -41,7 +41,7 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
         reasoning=_joined(parts, is_thought=True),
         id=as_text_or_none(body.get("responseId")),
         logprobs=_logprobs(candidate),
-        reasoning_details=_own(parts),
+        native=parts,
     )
 
 
@@ -50,8 +50,8 @@ def parts_of(candidate: dict[str, Any]) -> list[dict[str, Any]]:
     return [part for part in parts if isinstance(part, dict)]
 
 
-def said_in(parts: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-    """The text and the OpenAI-shaped tool calls in the parts of an answer."""
+def said(parts: list[dict[str, Any]]) -> Said:
+    """The text and tool calls in the parts of an answer."""
     calls = [part["functionCall"] for part in parts if isinstance(part.get("functionCall"), dict)]
     return _joined(parts, is_thought=False), [_tool_call(*call) for call in enumerate(calls)]
 
@@ -96,13 +96,6 @@ def _tool_call(index: int, call: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _own(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What has to come back as it is: parts with signatures, and those no message has words for."""
-    if any("thoughtSignature" in p or "text" not in p and "functionCall" not in p for p in parts):
-        return [{"type": OWN_PARTS, "parts": parts}]
-    return []
-
-
 def _logprobs(candidate: dict[str, Any]) -> list[dict[str, Any]]:
     result = as_dict(candidate.get("logprobsResult"))
     tops = [as_list(as_dict(top).get("candidates")) for top in as_list(result.get("topCandidates"))]
@@ -121,8 +114,7 @@ def _logprob(value: object) -> dict[str, Any]:
 class GeminiTally:
     """Adds up the events of one answer; ``raw`` becomes what would have come in one piece.
 
-    With automatic function calling several answers follow each other in one stream; each has
-    an id of its own. Their texts and their usages add up, calls that were answered do not.
+    Nothing marks the end but the reason to finish, with the usage beside it.
     """
 
     def __init__(self, model: str) -> None:
@@ -132,7 +124,6 @@ class GeminiTally:
         self._body: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
         self._parts: list[dict[str, Any]] = []
-        self._earlier = Usage()
 
     @property
     def text(self) -> str:
@@ -146,8 +137,6 @@ class GeminiTally:
     def take(self, name: str, event: dict[str, Any]) -> Found | None:  # noqa: ARG002 - has none
         if event.get("error"):
             return judge(GEMINI, None, None, event, 0.0)
-        if self.finished and event.get("responseId") != self._body.get("responseId"):
-            self._next_answer()
         self._body |= event
         self._model = as_text(event.get("modelVersion")) or self._model
         candidates = as_list(event.get("candidates"))
@@ -156,28 +145,28 @@ class GeminiTally:
         self._candidate |= {k: v for k, v in candidate.items() if v is not None}
         for part in parts:
             self._add(part)
+        if self.finished and event.get("usageMetadata"):
+            self._note(parts)
+            return self.verdict()
         return self._chunk(parts)
 
     def verdict(self) -> Verdict[ChatResponse]:
         response = response_of(self._whole(), self._model)
         if response is None:
             return broken("the stream ended without a candidate")
-        response.content = self.text
-        response.usage = added(self._earlier, response.usage)
         return Verdict(Outcome.OK, response, response.usage)
 
-    def _next_answer(self) -> None:
-        self._earlier = added(self._earlier, usage_of(self._body.get("usageMetadata")))
-        self._body, self._candidate, self._parts = {}, {}, []
-
     def _chunk(self, parts: list[dict[str, Any]]) -> StreamChunk | None:
-        text, thought = _joined(parts, is_thought=False), _joined(parts, is_thought=True)
+        text, thought = self._note(parts), _joined(parts, is_thought=True)
         if not text and not thought:
             return None
         self.given = True
-        if text:
-            self._text.append(text)
         return StreamChunk(delta=text, reasoning=thought, model=self._model)
+
+    def _note(self, parts: list[dict[str, Any]]) -> str:
+        text = _joined(parts, is_thought=False)
+        self._text.append(text)
+        return text
 
     def _add(self, part: dict[str, Any]) -> None:
         """Pieces of one text are one part; a signature ends it."""
@@ -196,19 +185,3 @@ class GeminiTally:
 
 def _is_piece(part: dict[str, Any]) -> bool:
     return isinstance(part.get("text"), str) and "thoughtSignature" not in part
-
-
-def added(first: Usage, second: Usage) -> Usage:
-    """The tokens of both; ``raw`` is the later one's."""
-    if not first.total_tokens:
-        return second
-    counts = (
-        "prompt_tokens",
-        "completion_tokens",
-        "total_tokens",
-        "cached_tokens",
-        "reasoning_tokens",
-        "audio_tokens",
-    )
-    sums = {name: getattr(first, name) + getattr(second, name) for name in counts}
-    return Usage(**sums, raw=second.raw)

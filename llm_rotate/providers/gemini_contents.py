@@ -11,18 +11,19 @@ import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .gemini_answer import MADE_UP_ID, OWN_PARTS, said_in
+from .gemini_answer import MADE_UP_ID, said
 from .jsonio import loads
-from .parts import cannot, checked, from_data_url, raw_part
-from .reading import as_dict, as_list
+from .parts import Said, cannot, checked, from_data_url, own_words, raw_part
+from .reading import as_dict
 
 _NAME = "gemini"
 Part = Mapping[str, Any]
 
 
-
-def split(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Part], list[dict[str, Any]]]:
-    """(parts of the system instruction, contents)."""
+def split(
+    messages: Sequence[Mapping[str, Any]], provider: str
+) -> tuple[list[Part], list[dict[str, Any]]]:
+    """(parts of the system instruction, contents). ``provider``: whom they go to."""
     system: list[Part] = []
     found: list[dict[str, Any]] = []
     names: dict[Any, str] = {}  # of the functions called so far, by the id of the call
@@ -35,8 +36,9 @@ def split(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Part], list[dict[
         if convert is None:
             cannot(_NAME, f"a message of role {role!r}")
         to, parts = convert(message, names)
+        parts = own_words(message, provider, _said) or parts
         if found and found[-1]["role"] == to:
-            found[-1]["parts"] += parts
+            found[-1]["parts"] = [*found[-1]["parts"], *parts]
         elif parts:
             found.append({"role": to, "parts": parts})
     return system, found
@@ -82,22 +84,20 @@ def _user(message: Mapping[str, Any], _: dict[Any, str]) -> tuple[str, list[Part
 
 
 def _assistant(message: Mapping[str, Any], names: dict[Any, str]) -> tuple[str, list[Part]]:
+    for name in ("audio", "function_call"):
+        if message.get(name):
+            cannot(_NAME, f"an assistant message with {name}")
     calls = message.get("tool_calls") or ()
     if not isinstance(calls, list | tuple):
         cannot(_NAME, "tool_calls that are not a list")
     converted = [_call(call, names) for call in calls]
-    return "model", _own_parts(message) or [*_parts(message.get("content")), *converted]
+    return "model", [*_parts(message.get("content")), *converted]
 
 
-def _own_parts(message: Mapping[str, Any]) -> list[Part] | None:
-    """The parts as the provider gave them, with its signatures, if nobody changed the rest."""
-    for detail in as_list(message.get("reasoning_details")):
-        if as_dict(detail).get("type") == OWN_PARTS:
-            parts = [part for part in as_list(detail.get("parts")) if isinstance(part, dict)]
-            own: list[Part] = [*parts]
-            said = message.get("content") or "", message.get("tool_calls") or []
-            return own if said_in(parts) == said else None
-    return None
+def _said(native: Any) -> Said | None:
+    if not isinstance(native, list) or not all(isinstance(part, dict) for part in native):
+        return None
+    return said(native)
 
 
 def _call(call: Any, names: dict[Any, str]) -> Part:
@@ -134,7 +134,7 @@ def _arguments(given: Any) -> dict[str, Any]:
 def _tool_result(message: Mapping[str, Any], names: dict[Any, str]) -> tuple[str, list[Part]]:
     call_id = message.get("tool_call_id")
     name = names.get(call_id) if isinstance(call_id, str) else None
-    name = name or message.get("name")
+    name = name or message.get("name") or next(reversed(names.values()), None)
     if not isinstance(name, str):
         cannot(_NAME, "a tool message without a tool call before it or a name of its own")
     told = {"name": name, "response": _result(message.get("content"))}

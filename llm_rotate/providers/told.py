@@ -24,8 +24,8 @@ _QUOTA_MARKS = {"PerDay": "per_day", "PerModel": "per_model"}
 @dataclass(frozen=True, slots=True)
 class Told:
     """``codes``: every code and type, the most telling first, lower case; ``code`` the first
-    that is a word, else a number, as it was written. ``marks``: which telling fields are there. ``headers``: those that a
-    broker passes on inside the body.
+    that is a word, else a number, as it was written. ``marks``: which telling fields are there.
+    ``headers``: those that a broker passes on inside the body.
     """
 
     message: str = ""

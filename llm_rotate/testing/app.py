@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import words
 from .anthropic_wire import AnthropicWire
+from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
 from .gemini_wire import GeminiWire
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _WIRES: Mapping[str, Wire] = {
     "openai": OpenAIWire(),
+    "openai embeddings": EmbeddingsWire(),
     "anthropic": AnthropicWire(),
     "gemini": GeminiWire(),
 }
@@ -40,7 +42,8 @@ _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin w
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions, Anthropic messages and Gemini, told what to do.
+    """Services that speak OpenAI chat completions and embeddings, Anthropic messages and Gemini's
+    contents, told what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``. Secrets that it
     was not told about are accepted, unless ``strict_keys``. ``log_size`` bounds ``log``, in

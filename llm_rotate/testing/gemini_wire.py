@@ -11,13 +11,12 @@ from .wire import Call, Event, HeaderList, seconds, sse, worded
 from .words import Asked, Reply, Tool
 
 _DOMAIN = "googleapis.com"
-_DAILY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
 _MINUTELY = "GenerateRequestsPerMinutePerProjectPerModel"
 
 # kind -> status, its name, ErrorInfo's reason, message
 _ERRORS: Mapping[str, tuple[int, str, str, str]] = {
     "rate_limited": (429, "RESOURCE_EXHAUSTED", "", "Quota exceeded, retry in {retry_after}s."),
-    "quota_exhausted": (429, "RESOURCE_EXHAUSTED", "", "Your quota of the day is used up."),
+    "quota_exhausted": (403, "PERMISSION_DENIED", "BILLING_DISABLED", "Billing is not enabled."),
     "bad_key": (400, "INVALID_ARGUMENT", "API_KEY_INVALID", "API key not valid."),
     "forbidden": (403, "PERMISSION_DENIED", "", "This key may not use {model}."),
     "unknown_model": (404, "NOT_FOUND", "", "models/{model} is not found."),
@@ -159,10 +158,9 @@ def _thinks(config: Mapping[str, Any]) -> bool:
 def _details(call: Call, refusal: Refusal, reason: str) -> list[dict[str, Any]]:
     if reason:
         return [_detail("ErrorInfo", reason=reason, domain=_DOMAIN)]
-    if refusal.kind not in {"rate_limited", "quota_exhausted"}:
+    if refusal.kind != "rate_limited":
         return []
-    quota = _DAILY if refusal.kind == "quota_exhausted" else _MINUTELY
-    violation = {"quotaId": quota, "quotaDimensions": {"model": call.model}}
+    violation = {"quotaId": _MINUTELY, "quotaDimensions": {"model": call.model}}
     found = [_detail("QuotaFailure", violations=[violation])]
     if refusal.retry_after is not None:
         found.append(_detail("RetryInfo", retryDelay=f"{seconds(refusal.retry_after)}s"))
@@ -184,7 +182,10 @@ def _row(refusal: Refusal) -> tuple[int, str, str, str]:
 
 def _message(content: Mapping[str, Any]) -> dict[str, Any]:
     """A content with its parts named as the others name them, to be counted."""
-    parts = [{"type": "image"} if "inlineData" in p else p for p in content.get("parts") or []]
+    parts = [
+        {"type": "image"} if part.keys() & {"inlineData", "fileData"} else part
+        for part in content.get("parts") or []
+    ]
     return {"role": content.get("role", "user"), "content": parts}
 
 

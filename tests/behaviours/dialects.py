@@ -12,9 +12,12 @@ from llm_rotate.types import ChatResponse
 from .world import World
 
 # dialect -> a provider that speaks it and that the simulator plays
-PROVIDERS = {"openai": "openai", "anthropic": "anthropic"}
+PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google_ai_studio"}
 # a second provider for chains, of the other dialect
-OTHER = {"openai": "anthropic", "anthropic": "openai"}
+OTHER = {"openai": "anthropic", "anthropic": "openai", "google_ai_studio": "openai"}
+
+# the other way round
+SPOKEN = {provider: dialect for dialect, provider in PROVIDERS.items()}
 
 each_dialect = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_rotate.core.outcome import Outcome
-from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, HttpDialect, Verdict
+from llm_rotate.core.wire import Carrier, ChatRequest, Dialect, Endpoint, Headers, Verdict
 from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.types import ChatResponse, StreamChunk
+from tests.behaviours.dialects import OTHER, PROVIDERS
+from tests.behaviours.wires import WIRES
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -38,6 +40,8 @@ class Case:
     answer: Mapping[str, Any]
     stream: bytes
     error: Mapping[str, Any]  # its own way to say 429
+    said: Callable[[Any], Any]  # the assistant's message in an answer
+    sent: Callable[[Any], Any]  # the same, where a request has it as its last message but one
 
 
 def sse(*events: Any) -> bytes:
@@ -50,7 +54,12 @@ def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 OPENAI_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 ANTHROPIC_USAGE = {"input_tokens": 3, "output_tokens": 2}
-GEMINI_USAGE = {"promptTokenCount": 3, "candidatesTokenCount": 1, "thoughtsTokenCount": 1, "totalTokenCount": 5}
+GEMINI_USAGE = {
+    "promptTokenCount": 3,
+    "candidatesTokenCount": 1,
+    "thoughtsTokenCount": 1,
+    "totalTokenCount": 5,
+}
 GEMINI_CALL = {"functionCall": {"id": "c1", "name": "f", "args": {}}}
 
 
@@ -82,6 +91,8 @@ CASES = [
         )
         + b"data: [DONE]\n\n",
         {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+        lambda answer: {"role": "assistant"} | answer["choices"][0]["message"],
+        lambda request: request["messages"][-2],
     ),
     Case(
         "anthropic",
@@ -107,6 +118,8 @@ CASES = [
             {"type": "message_stop"},
         ),
         {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}},
+        lambda answer: answer["content"],
+        lambda request: request["messages"][-2]["content"],
     ),
     Case(
         "gemini",
@@ -122,6 +135,8 @@ CASES = [
             {**gemini_event(GEMINI_CALL, finishReason="stop"), "usageMetadata": GEMINI_USAGE},
         ),
         {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}},
+        lambda answer: answer["candidates"][0]["content"]["parts"],
+        lambda request: request["contents"][-2]["parts"],
     ),
 ]  # fmt: skip
 
@@ -163,6 +178,12 @@ def test_every_dialect_has_a_case() -> None:
     assert {case.name for case in CASES} == set(DIALECTS)
 
 
+def test_every_dialect_joins_in_the_behaviours() -> None:
+    """Rotation, streams, calls and first steps are proved with a provider of each."""
+    assert set(PROVIDERS) == set(DIALECTS)
+    assert set(OTHER) == set(WIRES) == set(PROVIDERS.values())
+
+
 @each
 def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> None:
     assert dialect(case.name) is DIALECTS[case.name]
@@ -185,7 +206,7 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
     assert any(b"sesame" in value for _, value in ready.headers)
     if chosen.sdk is not None:
         return
-    sent = cast("HttpDialect", chosen).build(asked, body, ready, WALL)
+    sent = cast("Carrier", chosen).build(asked, body, ready, WALL)
     assert (sent.method, sent.body, sent.stream) == ("POST", body, False)
     assert sent.url.startswith("https://x.test/")
     assert any(b"sesame" in value for _, value in sent.headers)
@@ -199,6 +220,61 @@ def test_C01_C03_an_answer_is_the_same_shape_from_every_provider(case: Case) -> 
     assert verdict.value is not None
     assert verdict.value.raw == case.answer
     assert verdict.used == verdict.value.usage
+
+
+# An answer becomes a message of the next request.
+
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "4"}
+
+
+def stored(case: Case, response: ChatResponse | None) -> dict[str, Any]:
+    """The answer's message, after a rest in somebody's data base."""
+    assert response is not None
+    response.provider = case.endpoint.provider
+    message: dict[str, Any] = json.loads(json.dumps(response.message))
+    return message
+
+
+def next_request(case: Case, message: dict[str, Any]) -> Any:
+    messages = [MESSAGES[1], message, RESULT]
+    return json.loads(dialect(case.name).encode(ChatRequest("m", messages), case.endpoint))
+
+
+@each
+def test_an_answer_goes_into_the_next_request_as_it_came(case: Case) -> None:
+    message = stored(case, parse(case, json.dumps(case.answer).encode()).value)
+    assert case.sent(next_request(case, message)) == case.said(case.answer)
+    assert (message["role"], message["content"], message["tool_calls"]) == (
+        "assistant",
+        "hello",
+        [CALL],
+    )
+
+
+@each
+def test_a_streamed_answer_goes_back_in_the_same_way(case: Case) -> None:
+    last = streamed(case, case.stream)[-1]
+    assert isinstance(last, Verdict)
+    assert last.value is not None
+    message = stored(case, last.value)
+    assert case.sent(next_request(case, message)) == case.said(last.value.raw)
+
+
+@each
+@pytest.mark.parametrize("change", [{"content": "bye"}, {"tool_calls": [CALL | {"id": "c2"}]}])
+def test_a_message_that_was_changed_says_what_it_says_now(case: Case, change: Any) -> None:
+    message = stored(case, parse(case, json.dumps(case.answer).encode()).value) | change
+    plain = {name: message[name] for name in message if name != "native"}
+    assert next_request(case, message) == next_request(case, plain)
+
+
+@each
+@pytest.mark.parametrize("giver", CASES, ids=lambda case: case.name)
+def test_any_dialect_carries_text_and_calls_of_anothers_answer(case: Case, giver: Case) -> None:
+    message = stored(giver, parse(giver, json.dumps(giver.answer).encode()).value)
+    message["native"]["provider"] = "another"
+    plain = {name: message[name] for name in message if name != "native"}
+    assert next_request(case, message) == next_request(case, plain)
 
 
 @each

@@ -150,6 +150,10 @@ def said(message: str, **named: str) -> dict[str, Any]:
     return {"error": {"message": message, **named}}
 
 
+def reasoned(reason: str) -> dict[str, Any]:
+    return {"error": {"code": 400, "message": "x", "details": [{"reason": reason}]}}
+
+
 CASES: Mapping[str, Mapping[Outcome, Case]] = {
     "openai": SAME
     | {
@@ -179,18 +183,32 @@ CASES: Mapping[str, Mapping[Outcome, Case]] = {
         Outcome.CONTENT_FILTERED: Case(400, said("Output blocked by content filtering policy")),
         Outcome.OVERLOADED: Case(529, said("Overloaded", type="overloaded_error")),
     },
+    "gemini": SAME
+    | {
+        Outcome.RATE_LIMITED: Case(429, said("slow down", status="RESOURCE_EXHAUSTED")),
+        Outcome.QUOTA_EXHAUSTED: Case(403, reasoned("BILLING_DISABLED")),
+        Outcome.AUTH_FAILED: Case(400, reasoned("API_KEY_INVALID")),
+        Outcome.FORBIDDEN: Case(403, said("not yours", status="PERMISSION_DENIED")),
+        Outcome.MODEL_NOT_FOUND: Case(404, said("no such model", status="NOT_FOUND")),
+        Outcome.BAD_REQUEST: Case(400, said("nonsense", status="INVALID_ARGUMENT")),
+        Outcome.CONTENT_FILTERED: Case(400, said("It violates our Responsible AI practices.")),
+        Outcome.OVERLOADED: Case(503, said("Overloaded", status="UNAVAILABLE")),
+    },
 }
+SERVICES = {"gemini": "google_ai_studio"}  # where it is not called as the dialect is
 # What a dialect has no words for: no broker speaks it, or its limits do not tell.
 UNSAID = {
     ("anthropic", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.TOO_LARGE_FOR_KEY),
+    ("gemini", Outcome.UPSTREAM_FAILED),
+    ("gemini", Outcome.TOO_LARGE_FOR_KEY),
 }
 
 
 def observe(dialect: str, outcome: Outcome) -> Observed:
     """Runs the scenario of ``outcome``: two calls, far enough apart for any rest to end."""
     case = CASES[dialect][outcome]
-    stage = Stage(case.service or dialect)
+    stage = Stage(case.service or SERVICES.get(dialect, dialect))
     world = stage.world
     case.prepare(stage)
     if case.status:

@@ -36,7 +36,8 @@ class Crossing(Protocol):
         ...
 
 
-CROSSING: ContextVar[Crossing] = ContextVar("CROSSING")
+# In a list that is emptied at the end: timers keep the context that they were set in.
+CROSSING: ContextVar[list[Crossing]] = ContextVar("CROSSING")
 
 
 class _Body(httpx.AsyncByteStream):
@@ -60,7 +61,7 @@ class _Seam(httpx.AsyncBaseTransport):
     """Without state: the call under way says over which transport it goes, and when."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        crossing = CROSSING.get()
+        (crossing,) = CROSSING.get()
         headers = [pair for pair in request.headers.raw if pair[0].lower() not in _OURS]
         sent = HttpRequest(
             request.method,
