@@ -4,17 +4,14 @@ What a service spells differently is in ``Endpoint.flags``:
 
 - ``max_tokens_field``: the body's name for the output cap ("max_tokens")
 - ``stream_options``: whether it takes ``stream_options`` (True)
-- ``azure``: the model is a deployment in the path; ``api_version``: its version, "v1" or
-  none for the path without deployments
 - ``upstream_names``: our name of an upstream -> the broker's
+- those of ``openai_http``
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
@@ -25,13 +22,14 @@ from .jsonio import loads
 from .limit_headers import readings_in
 from .openai_answer import fault_in, response_of
 from .openai_events import OpenAITally
-from .parts import cannot, checked, raw_part, static_headers, written
+from .openai_http import made_ready, post
+from .parts import cannot, checked, raw_part, written
 from .reading import as_dict
 from .schema import model_schema, openai_format
 from .sdk_errors import classify
 from .stream import StreamReader
 
-_DEPLOYMENT = "{deployment}"  # stands in Ready.url until the request names the model
+_PATH = "chat/completions"
 _PORTABLE = frozenset(
     {
         "tools",
@@ -56,7 +54,7 @@ class OpenAIChat:
     counts_cached = True
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
-        return Ready(endpoint, _url(endpoint), static_headers(secret, endpoint))
+        return made_ready(secret, endpoint)
 
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
         flags = endpoint.flags
@@ -85,10 +83,7 @@ class OpenAIChat:
         ready: Ready,
         wall: float,  # noqa: ARG002 - of use to signers only
     ) -> HttpRequest:
-        url = ready.url
-        if ready.endpoint.flags.get("azure"):
-            url = _deployment_url(url, request.model)
-        return HttpRequest("POST", url, ready.headers, body, request.stream)
+        return post(self, _PATH, request, body, ready)
 
     def parse(
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
@@ -123,24 +118,6 @@ class OpenAIChat:
 
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None:
         return classify(OPENAI, error, wall)
-
-
-def _url(endpoint: Endpoint) -> str:
-    base = endpoint.base_url.rstrip("/")
-    if not endpoint.flags.get("azure"):
-        return f"{base}/chat/completions"
-    version = endpoint.flags.get("api_version")
-    if version is None or version == "v1":
-        return f"{base}/openai/v1/chat/completions"
-    return (
-        f"{base}/openai/deployments/{_DEPLOYMENT}/chat/completions"
-        f"?api-version={quote(str(version), safe='')}"
-    )
-
-
-@lru_cache(maxsize=256)
-def _deployment_url(template: str, model: str) -> str:
-    return template.replace(_DEPLOYMENT, quote(model, safe=""))
 
 
 def _pin(upstream: str, flags: Mapping[str, Any]) -> dict[str, Any]:
