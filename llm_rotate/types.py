@@ -128,7 +128,8 @@ class ChatResponse:
     @property
     def message(self) -> dict[str, Any]:
         """The answer as an assistant's message, to be put behind the others for the next turn."""
-        found: dict[str, Any] = {"role": "assistant", "content": self.content or None}
+        silent = not self.content and bool(self.tool_calls)
+        found: dict[str, Any] = {"role": "assistant", "content": None if silent else self.content}
         more = {"tool_calls": self.tool_calls, "reasoning_details": self.reasoning_details}
         return found | {name: list(value) for name, value in more.items() if value}
 

@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 _PLACES = {
     "anthropic": ("anthropic", "AnthropicMessages"),
     "openai": ("openai_chat", "OpenAIChat"),
+    "openai_responses": ("openai_responses", "OpenAIResponses"),
 }
 
 

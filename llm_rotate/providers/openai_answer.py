@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..types import ChatResponse, Usage
-from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
+from .reading import as_count, as_dict, as_list, as_text, as_text_or_none, dicts_in
 
 
 def fault_in(answer: object) -> dict[str, Any] | None:
@@ -36,9 +36,12 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
         usage=usage_of(body.get("usage")),
         finish_reason=as_text_or_none(choice.get("finish_reason")),
         raw=body,
-        tool_calls=[call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)],
+        tool_calls=dicts_in(message.get("tool_calls")),
         reasoning=reasoning_of(message) or thought,
         upstream=as_text_or_none(body.get("provider")),
+        id=as_text_or_none(body.get("id")),
+        logprobs=dicts_in(as_dict(choice.get("logprobs")).get("content")),
+        reasoning_details=dicts_in(message.get("reasoning_details")),
     )
 
 
@@ -64,13 +67,14 @@ def usage_of(value: object) -> Usage:
     if not raw:
         return Usage()
     prompt, completion = as_count(raw.get("prompt_tokens")), as_count(raw.get("completion_tokens"))
+    heard = as_dict(raw.get("prompt_tokens_details"))
+    said = as_dict(raw.get("completion_tokens_details"))
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=as_count(raw.get("total_tokens")) or prompt + completion,
-        cached_tokens=as_count(as_dict(raw.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=as_count(
-            as_dict(raw.get("completion_tokens_details")).get("reasoning_tokens")
-        ),
+        cached_tokens=as_count(heard.get("cached_tokens")),
+        reasoning_tokens=as_count(said.get("reasoning_tokens")),
+        audio_tokens=as_count(heard.get("audio_tokens")) + as_count(said.get("audio_tokens")),
         raw=raw,
     )

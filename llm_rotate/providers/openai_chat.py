@@ -13,23 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.learned import Reading
-from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, HttpRequest, Ready, Verdict
-from ..types import ChatResponse
-from .faults import OPENAI, broken, judge, request_id
-from .jsonio import loads
-from .limit_headers import readings_in
+from ..core.wire import ChatRequest, Endpoint
 from .openai_answer import fault_in, response_of
 from .openai_events import OpenAITally
-from .openai_http import made_ready, post
+from .openai_http import OpenAIEndpoint, route
 from .parts import cannot, checked, raw_part, written
-from .reading import as_dict
-from .schema import model_schema, openai_format
-from .sdk_errors import classify
-from .stream import StreamReader
+from .reading import as_text, dicts_in
+from .schema import openai_format
+from .stream import Tally
 
-_PATH = "chat/completions"
 _PORTABLE = frozenset(
     {
         "tools",
@@ -47,14 +39,13 @@ _PORTABLE = frozenset(
 )
 
 
-class OpenAIChat:
+class OpenAIChat(OpenAIEndpoint):
     """The dialect, without state of its own."""
 
     name = "openai"
-    counts_cached = True
-
-    def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
-        return made_ready(secret, endpoint)
+    path = "chat/completions"
+    fault_in = staticmethod(fault_in)
+    response_of = staticmethod(response_of)
 
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
         flags = endpoint.flags
@@ -73,74 +64,41 @@ class OpenAIChat:
         if request.options:
             body |= _options(request.options)
         if request.upstream is not None:
-            body["provider"] = as_dict(body.get("provider")) | _pin(request.upstream, flags)
+            body["provider"] = route(body.get("provider"), request.upstream, flags)
         return written(self.name, body)
 
-    def build(
-        self,
-        request: ChatRequest,
-        body: bytes,
-        ready: Ready,
-        wall: float,  # noqa: ARG002 - of use to signers only
-    ) -> HttpRequest:
-        return post(self, _PATH, request, body, ready)
-
-    def parse(
-        self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
-    ) -> Verdict[ChatResponse]:
-        pinned = request.upstream is not None
-        if not 200 <= status < 300:
-            return judge(OPENAI, status, headers, body, wall, pinned=pinned)
-        try:
-            answer = loads(body)
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
-        fault = fault_in(answer)
-        if fault is not None:
-            return judge(OPENAI, status, headers, fault, wall, pinned=pinned)
-        response = response_of(answer, request.model)
-        if response is None:
-            return broken("the answer has no choices", status, headers, answer)
-        response.request_id = request_id(headers)
-        return Verdict(
-            Outcome.OK,
-            response,
-            response.usage,
-            status=status,
-            request_id=response.request_id,
-        )
-
-    def events(self, request: ChatRequest) -> EventReader:
-        return StreamReader(OpenAITally(request.model, pinned=request.upstream is not None))
-
-    def readings(self, headers: Headers, wall: float) -> Sequence[Reading]:
-        return readings_in(OPENAI.limits, headers, wall)
-
-    def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None:
-        return classify(OPENAI, error, wall)
-
-
-def _pin(upstream: str, flags: Mapping[str, Any]) -> dict[str, Any]:
-    named = flags.get("upstream_names", {}).get(upstream, upstream)
-    return {"order": [named], "allow_fallbacks": False}
+    def tally(self, request: ChatRequest) -> Tally:
+        return OpenAITally(request.model, pinned=request.upstream is not None)
 
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The caller's keywords; a portable one that is None counts as not given."""
     found = {k: v for k, v in options.items() if v is not None or k not in _PORTABLE}
-    schema = model_schema(found.get("response_format"))
-    if schema is not None:
-        found["response_format"] = openai_format(found["response_format"].__name__, schema)
+    if "response_format" in found:
+        found["response_format"] = openai_format(found["response_format"])
     return found
 
 
 def _messages(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return [
-        {**message, "content": [_part(part) for part in message["content"]]}
-        if isinstance(checked("openai", message).get("content"), list | tuple)
-        else message
-        for message in messages
-    ]
+    return [_message(checked("openai", message)) for message in messages]
+
+
+def _message(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Most messages go as they are. Of what reasoning left behind, brokers take their own."""
+    content = message.get("content")
+    if "reasoning_details" in message:
+        message = dict(message)
+        kept = [each for each in dicts_in(message.pop("reasoning_details")) if _is_ours(each)]
+        if kept:
+            message["reasoning_details"] = kept
+    if isinstance(content, list | tuple):
+        return {**message, "content": [_part(part) for part in content]}
+    return message
+
+
+def _is_ours(detail: Mapping[str, Any]) -> bool:
+    """https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks"""
+    return as_text(detail.get("type")).startswith("reasoning.")
 
 
 def _part(part: Any) -> Any:
@@ -153,6 +111,17 @@ def _part(part: Any) -> Any:
         name = part.get("filename", "document.pdf")
         file = {"filename": name, "file_data": f"data:{mime};base64,{data}"}
         return {"type": "file", "file": file}
+    if kind == "audio_bytes":
+        mime, data = raw_part("openai", part)
+        return {"type": "input_audio", "input_audio": {"data": data, "format": _sound(mime)}}
     if kind == "file" and "file_uri" in part:
         cannot("openai", "a file part with file_uri")
     return part
+
+
+def _sound(mime: str) -> str:
+    """The provider's name for a format: ``audio/wav``, ``audio/x-wav`` and ``audio/mpeg`` are
+    "wav" and "mp3"; what else there is it judges itself.
+    """
+    kind = mime.partition(";")[0].rpartition("/")[2].removeprefix("x-")
+    return "mp3" if kind == "mpeg" else kind
