@@ -9,11 +9,13 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from .errors import ConfigurationError
+from .providers import ENDPOINTS
 
 N = TypeVar("N", int, float)
 CLOSE = 0.85
 OURS = (
     "provider",
+    "endpoint",
     "max_tokens",
     "temperature",
     "max_retries",
@@ -27,7 +29,9 @@ OURS = (
 )
 
 
-def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
+def check_call(
+    model: object, messages: object, keywords: Mapping[str, Any], endpoint: str | None = None
+) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
     if not isinstance(model, str) or not model:
         raise ConfigurationError("model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini'")
@@ -37,6 +41,10 @@ def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> 
         )
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
+    if endpoint is not None and endpoint not in ENDPOINTS:
+        raise ConfigurationError(
+            f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}"
+        )
     for name in keywords:
         if complaint := _complaint(name):
             raise ConfigurationError(complaint)

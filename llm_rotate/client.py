@@ -64,6 +64,7 @@ class LMRotate:
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
+        endpoint: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
@@ -78,7 +79,9 @@ class LMRotate:
     ) -> ChatResponse:
         """One answer.
 
-        ``provider``: only that one, no chain. ``max_retries``: sends after a provider's fault
+        ``provider``: only that one, no chain. ``endpoint``: "responses" sends to OpenAI's
+        responses API, "chat_completion" to chat completions; None to what the provider is
+        configured for. ``max_retries``: sends after a provider's fault
         (other keys after a refusal are not counted). ``timeout``: seconds for the whole call;
         ``timeouts``: connect, first_byte, first_event and idle of single steps, in seconds.
         ``max_wait_seconds``: how long to wait when every key rests. ``affinity``: calls with
@@ -92,12 +95,15 @@ class LMRotate:
         """
         if self._pool.revival.is_due:
             await self._pool.revival.look()
-        check_call(model, messages, kwargs)
-        narrowed = _narrowed(key_id, tags, region)
+        check_call(model, messages, kwargs, endpoint)
+        narrowed = self._pool.pinned(kwargs, _narrowed(key_id, tags, region))
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
-        request = ChatRequest(model, messages, False, max_tokens, temperature, None, kwargs)
+        plan.response_format = kwargs.get("response_format")
+        request = ChatRequest(
+            model, messages, False, max_tokens, temperature, None, kwargs, endpoint
+        )
         exchange = self._exchange(request, timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
         return self._pool.judge.answered(run, verdict)
@@ -117,6 +123,7 @@ class LMRotate:
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
+        endpoint: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
@@ -133,9 +140,11 @@ class LMRotate:
 
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
-        check_call(model, messages, kwargs)
+        check_call(model, messages, kwargs, endpoint)
         narrowed = _narrowed(key_id, tags, region)
-        request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
+        request = ChatRequest(
+            model, messages, True, max_tokens, temperature, None, kwargs, endpoint
+        )
         pool = self._pool
         opened: list[HttpExchange] = []
 
@@ -143,10 +152,17 @@ class LMRotate:
             if pool.revival.is_due:
                 await pool.revival.look()
             plan = self._plan(
-                model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
+                model,
+                provider,
+                pool.pinned(kwargs, narrowed),
+                max_retries,
+                timeout,
+                max_wait_seconds,
+                affinity,
             )
+            plan.is_stream, plan.response_format = True, kwargs.get("response_format")
             opened.append(self._exchange(request, timeouts))
-            return await pool.rotation.run(replace(plan, is_stream=True), opened[0])
+            return await pool.rotation.run(plan, opened[0])
 
         return ChatStream(start, pool.judge, lambda: opened[0].idle_s)
 

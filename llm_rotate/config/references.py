@@ -9,7 +9,7 @@ from .catalogue import built_in, overlaid
 from .problems import Path, hint, nearest, problem
 
 # The dialects whose requests go to a base_url; the others find their own way.
-WITH_BASE_URL = frozenset({"openai", "anthropic"})
+WITH_BASE_URL = frozenset({"openai", "openai_responses", "anthropic"})
 
 
 def field(entry: Any, name: str) -> Any:

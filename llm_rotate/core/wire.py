@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -64,7 +64,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat as one stage sends it: ``model`` is the name the provider knows."""
+    """A chat as one stage sends it: ``model`` is the name the provider knows; ``endpoint``
+    which of its service's it goes to, None for the usual.
+    """
 
     model: str
     messages: Sequence[Mapping[str, Any]]
@@ -73,6 +75,7 @@ class ChatRequest:
     temperature: float | None = None
     upstream: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ class Verdict(Generic[T]):
     ``later_s``: seconds until the provider says it may be asked again. ``message``: its own
     words. ``key_sign``: the answer names this very key as bad, so it is no outage.
     ``held``: not over yet; whoever holds it reports the end. ``readings``: what the answer
-    says of rate limits.
+    says of rate limits. ``poll``: the provider still works on it; makes the request that asks
+    again. ``kept``: the name under which the provider keeps the answer for this key alone.
     """
 
     outcome: Outcome
@@ -109,6 +113,8 @@ class Verdict(Generic[T]):
     key_sign: bool = False
     held: bool = False
     readings: Sequence[Reading] = ()
+    poll: Callable[[Ready], HttpRequest] | None = None
+    kept: str | None = None
 
 
 class EventReader(Protocol):

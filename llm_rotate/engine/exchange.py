@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, EventReader, Verdict
+from ..core.wire import ChatRequest, Dialect, EventReader, HttpRequest, Ready, Verdict
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
 from .judge import Judge
+from .polling import until_done
 from .run import Grant
 from .stages import Stage
 from .transport.seam import Answer, Timeouts, Transport, TransportError
@@ -34,7 +36,7 @@ def read_events(reader: EventReader, raw: bytes) -> list[StreamChunk | Verdict[C
 def _as_sent(asked: ChatRequest, stage: Stage) -> ChatRequest:
     """The request with the stage's own model, upstream and keywords."""
     options = {**stage.options, **asked.options}  # what the call says is more specific
-    own = {name: options.pop(name, None) for name in ("max_tokens", "temperature")}
+    own = {name: options.pop(name, None) for name in ("max_tokens", "temperature", "endpoint")}
     named = {
         name: value if getattr(asked, name) is None else getattr(asked, name)
         for name, value in own.items()
@@ -43,10 +45,14 @@ def _as_sent(asked: ChatRequest, stage: Stage) -> ChatRequest:
     return replace(asked, model=model, upstream=stage.upstream, options=options, **named)
 
 
+def _always() -> bool:
+    return True
+
+
 USUAL = Timeouts()
 # Keywords that become part of the prompt, and those that cap the answer.
 _PROMPTED = ("tools", "response_format")
-_CAPS = ("max_tokens", "max_completion_tokens")
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # Seconds left to the first event of a stream whose headers took all the time there was.
 SHORTEST_WAIT = 0.001
 
@@ -69,6 +75,7 @@ class HttpExchange:
         self._body = b""
         self._timeouts = USUAL
         self._stage: Stage | None = None
+        self._dialect: Dialect  # once a stage is prepared
         self._units: float | None = None
 
     def prepare(self, stage: Stage) -> None:
@@ -78,8 +85,9 @@ class HttpExchange:
         asked = self._asked
         if stage.model != asked.model or stage.upstream or stage.options:
             asked = _as_sent(asked, stage)
-        self._request = asked
-        self._body = stage.provider.dialect.encode(asked, stage.endpoint)
+        dialect = stage.provider.dialect_at(asked.endpoint)
+        self._request, self._dialect = asked, dialect
+        self._body = dialect.encode(asked, stage.endpoint)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 
@@ -105,14 +113,16 @@ class HttpExchange:
             return Verdict(
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
-        dialect = grant.stage.provider.dialect
-        request = dialect.build(self._request, self._body, ready, self._judge.wall())
+        request = self._dialect.build(self._request, self._body, ready, self._judge.wall())
         sent_at = self._judge.now()
         try:
             answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
             if self._request.stream and answer.status < 300:
                 return await self._open(grant, answer, sent_at)
-            return await self._read(grant, answer)
+            verdict = await self._read(grant, answer)
+            if verdict.poll is None:
+                return verdict
+            return await until_done(verdict, partial(self._ask_again, grant, ready), grant)
         except TransportError as error:
             cause = error.__cause__ or error
             return Verdict(error.outcome, message=str(error), error=cause)
@@ -125,16 +135,27 @@ class HttpExchange:
         except BaseException:
             answer.discard()
             raise
-        dialect, wall = grant.stage.provider.dialect, self._judge.wall()
+        dialect, wall = self._dialect, self._judge.wall()
         verdict = dialect.parse(self._request, answer.status, answer.headers, body, wall)
         verdict.readings = dialect.readings(answer.headers, wall)
         return verdict
+
+    async def _ask_again(
+        self, grant: Grant, ready: Ready, poll: Callable[[Ready], HttpRequest]
+    ) -> Verdict[Any]:
+        """Whether the provider has done what it still worked on; also of a key that rests."""
+        try:
+            sent = self._transport.send(poll(ready), self._timeouts, _always, grant.limit_s)
+            return await self._read(grant, await sent)
+        except TransportError as error:
+            cause = error.__cause__ or error
+            return Verdict(error.outcome, message=str(error), error=cause)
 
     async def _open(self, grant: Grant, answer: Answer, sent_at: float) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
         like any answer, and another key takes over.
         """
-        dialect, now = grant.stage.provider.dialect, self._judge.now()
+        dialect, now = self._dialect, self._judge.now()
         reader = dialect.events(self._request)
         readings = dialect.readings(answer.headers, self._judge.wall())
         if readings:

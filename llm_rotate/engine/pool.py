@@ -20,6 +20,7 @@ from ..types import Usage
 from .assembly import Assembly, Narrowed
 from .clock import Clock, RealClock
 from .herald import Herald
+from .holders import Holders
 from .judge import Books, Judge
 from .ledger import Ledger
 from .loops import Loops
@@ -75,7 +76,9 @@ class Pool:
         self.loops = Loops(seams.open_transport or self._open_transport)
         self.ledger = Ledger()
         herald = Herald(self.clock, UsageLog(self._price))
-        books = Books(self.ledger, Estimator(), self._price, self._watch)
+        estimator = Estimator(output_tokens=config.defaults.output_tokens)
+        self.holders = Holders()
+        books = Books(self.ledger, estimator, self._price, self.holders, self._watch)
         self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
         self.rotation = Rotation(self.judge, self.clock, seams.rng)
@@ -100,6 +103,10 @@ class Pool:
 
     def _price(self, provider: str, model: str, usage: Usage) -> float | None:
         return self._now.prices(provider, model, usage)
+
+    def pinned(self, options: Mapping[str, Any], narrowed: Narrowed | None) -> Narrowed | None:
+        """``narrowed``, and to the one key that can go on from what the keywords name."""
+        return self.holders.narrow(options, narrowed, self.assembly)
 
     # -- stages
 
@@ -202,6 +209,7 @@ class Pool:
             )
         before, now = self._now, self._configured(config)
         self._now = now
+        self.judge.books.estimator.output_tokens = config.defaults.output_tokens
         if config.http != before.config.http:
             self.loops.retire()
         known, moment = before.assembly.identities(), self.clock.now()

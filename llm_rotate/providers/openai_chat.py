@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.wire import ChatRequest, Endpoint
-from .openai_answer import fault_in, response_of
+from .openai_answer import fault_in, response_of, said
 from .openai_events import OpenAITally
 from .openai_http import OpenAIEndpoint, route
-from .parts import cannot, checked, raw_part, written
-from .reading import as_text, dicts_in
+from .parts import Said, cannot, checked, own_words, raw_part, written
 from .schema import openai_format
 from .stream import Tally
 
@@ -51,7 +50,7 @@ class OpenAIChat(OpenAIEndpoint):
         flags = endpoint.flags
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": _messages(request.messages),
+            "messages": _messages(request.messages, endpoint.provider),
         }
         if request.max_tokens is not None:
             body[flags.get("max_tokens_field", "max_tokens")] = request.max_tokens
@@ -79,26 +78,31 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _messages(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return [_message(checked("openai", message)) for message in messages]
+def _messages(messages: Sequence[Mapping[str, Any]], provider: str) -> list[Any]:
+    return [_message(checked("openai", message), provider) for message in messages]
 
 
-def _message(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Most messages go as they are. Of what reasoning left behind, brokers take their own."""
-    content = message.get("content")
-    if "reasoning_details" in message:
-        message = dict(message)
-        kept = [each for each in dicts_in(message.pop("reasoning_details")) if _is_ours(each)]
-        if kept:
-            message["reasoning_details"] = kept
-    if isinstance(content, list | tuple):
-        return {**message, "content": [_part(part) for part in content]}
+def _message(message: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
+    if "native" in message:
+        own = own_words(message, provider, _said)
+        if own is not None:
+            return _sent_back(own)
+        message = {name: message[name] for name in message if name != "native"}
+    if isinstance(message.get("content"), list | tuple):
+        return {**message, "content": [_part(part) for part in message["content"]]}
     return message
 
 
-def _is_ours(detail: Mapping[str, Any]) -> bool:
-    """https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks"""
-    return as_text(detail.get("type")).startswith("reasoning.")
+def _said(native: Any) -> Said | None:
+    return said(native) if isinstance(native, dict) else None
+
+
+def _sent_back(own: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer's message, as it came. Fields that say nothing are left out: of some of them
+    their own provider takes no null.
+    """
+    kept = {name: own[name] for name in own if own[name] is not None or name == "content"}
+    return {"role": "assistant", "content": None} | kept
 
 
 def _part(part: Any) -> Any:

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
-from ..core.wire import ChatRequest, Endpoint
-from .openai_http import OpenAIEndpoint, route
+from ..core.wire import ChatRequest, Endpoint, Headers, HttpRequest, Ready, Verdict
+from ..types import ChatResponse
+from .openai_http import OpenAIEndpoint, route, url_of
 from .parts import cannot, written
 from .reading import as_dict
-from .responses_answer import ResponsesTally, fault_in, response_of
+from .responses_answer import PENDING, ResponsesTally, fault_in, kept, response_of
 from .responses_input import NAME, items
 from .schema import openai_format
 from .stream import Tally
@@ -27,7 +30,8 @@ class OpenAIResponses(OpenAIEndpoint):
     response_of = staticmethod(response_of)
 
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
-        body: dict[str, Any] = {"model": request.model, "input": items(request.messages)}
+        said = items(request.messages, endpoint.provider)
+        body: dict[str, Any] = {"model": request.model, "input": said}
         if request.max_tokens is not None:
             body["max_output_tokens"] = request.max_tokens
         if request.temperature is not None:
@@ -40,8 +44,25 @@ class OpenAIResponses(OpenAIEndpoint):
             body["provider"] = route(body.get("provider"), request.upstream, endpoint.flags)
         return written(NAME, body)
 
+    def parse(
+        self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
+    ) -> Verdict[ChatResponse]:
+        verdict = super().parse(request, status, headers, body, wall)
+        answer = verdict.value
+        if answer is not None:
+            verdict.kept = kept(answer)
+            if answer.finish_reason in PENDING and answer.id:
+                verdict.poll = partial(_poll, answer.id)
+        return verdict
+
     def tally(self, request: ChatRequest) -> Tally:
         return ResponsesTally(request.model, pinned=request.upstream is not None)
+
+
+def _poll(answer_id: str, ready: Ready) -> HttpRequest:
+    """Asks for an answer that the service works on in the background."""
+    url, mark, query = url_of(ready, OpenAIResponses.path).partition("?")
+    return HttpRequest("GET", f"{url}/{quote(answer_id, safe='')}{mark}{query}", ready.headers, b"")
 
 
 # -- the caller's keywords

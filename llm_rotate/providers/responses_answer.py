@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk, Usage
 from .faults import OPENAI, broken, judge
+from .parts import Said
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none, dicts_in
-from .responses_input import is_item, output_text, text_parts
 from .stream import Found
 
 PENDING = frozenset({"queued", "in_progress"})
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _TEXT = "response.output_text.delta"
 _THOUGHTS = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
-_NEXT_THOUGHT = frozenset({"response.reasoning_summary_part.added", "response.output_item.added"})
+_NEXT_SUMMARY = "response.reasoning_summary_part.added"
 _BETWEEN_THOUGHTS = "\n\n"
 
 
@@ -31,26 +31,15 @@ def fault_in(answer: object) -> object | None:
     return None
 
 
-def verdict_of(answer: object, model: str) -> Verdict[ChatResponse]:
-    """What a whole answer says."""
-    fault = fault_in(answer)
-    if fault is not None:
-        return judge(OPENAI, None, None, fault, 0.0)
-    response = response_of(answer, model)
-    if response is None:
-        return broken("the answer has no output", body=answer)
-    return Verdict(Outcome.OK, response, response.usage)
-
-
 def response_of(answer: object, model: str) -> ChatResponse | None:
     """The response in an answer, or None if it has not the shape of one."""
     body = as_dict(answer)
     if not isinstance(body.get("output"), list):
         return None
     output = dicts_in(body["output"])
-    calls = [call for call in map(_call, output) if call]
+    text, calls = said(output)
     return ChatResponse(
-        content=output_text(output),
+        content=text,
         model=as_text(body.get("model")) or model,
         usage=usage_of(body.get("usage")),
         finish_reason=_finish(body),
@@ -59,9 +48,28 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
         reasoning=_BETWEEN_THOUGHTS.join(_thoughts(output)),
         upstream=as_text_or_none(body.get("provider")),
         id=as_text_or_none(body.get("id")),
-        logprobs=[one for part in text_parts(output) for one in dicts_in(part.get("logprobs"))],
-        reasoning_details=_kept(output),
+        logprobs=[one for part in _text_parts(output) for one in dicts_in(part.get("logprobs"))],
+        native=output,
     )
+
+
+def said(output: Sequence[dict[str, Any]]) -> Said:
+    """The text and tool calls among the items."""
+    text = "".join(as_text(part.get("text")) for part in _text_parts(output))
+    return text, [call for call in map(_call, output) if call]
+
+
+def _text_parts(output: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for item in output:
+        if item.get("type") == "message":
+            for part in dicts_in(item.get("content")):
+                if part.get("type") == "output_text":
+                    yield part
+
+
+def kept(answer: ChatResponse) -> str | None:
+    """The name under which the service keeps the answer, unless it was told not to."""
+    return None if answer.raw.get("store") is False else answer.id
 
 
 def _finish(body: dict[str, Any]) -> str | None:
@@ -89,16 +97,6 @@ def _thoughts(output: Sequence[dict[str, Any]]) -> list[str]:
             parts = as_list(item.get("summary")) or as_list(item.get("content"))
             found += [as_text(as_dict(part).get("text")) for part in parts]
     return [text for text in found if text]
-
-
-def _kept(output: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All items, in their order, if there is one that content and tool_calls do not tell."""
-    if all(item.get("type") in _TOLD and not item.get("phase") for item in output):
-        return []
-    return [item for item in output if is_item(item)]
-
-
-_TOLD = frozenset({"message", "function_call", "custom_tool_call"})
 
 
 def usage_of(value: object) -> Usage:
@@ -143,7 +141,7 @@ class ResponsesTally:
         return bool(self._text or self._reasoning)
 
     def take(self, name: str, event: dict[str, Any]) -> Found | None:
-        kind = event.get("type") or name
+        kind = as_text(event.get("type")) or name
         if kind == _TEXT:
             return self._said(as_text(event.get("delta")))
         if kind in _THOUGHTS:
@@ -154,14 +152,20 @@ class ResponsesTally:
             return judge(OPENAI, None, None, event, 0.0, pinned=self._pinned)
         if kind == "response.output_item.done":
             self._items[as_count(event.get("output_index"))] = event.get("item")
-        elif kind in _NEXT_THOUGHT:
+        elif kind == _NEXT_SUMMARY or as_dict(event.get("item")).get("type") == "reasoning":
             self._is_next_thought = bool(self._reasoning)
         return None
 
     def verdict(self) -> Verdict[ChatResponse]:
         if not self.finished:
             return broken("the stream ended without an answer")
-        return verdict_of(self._body, self._model)
+        fault = fault_in(self._body)
+        if fault is not None:
+            return judge(OPENAI, None, None, fault, 0.0, pinned=self._pinned)
+        response = response_of(self._body, self._model)
+        if response is None:
+            return broken("the answer has no output", body=self._body)
+        return Verdict(Outcome.OK, response, response.usage, kept=kept(response))
 
     def _said(self, text: str) -> StreamChunk | None:
         if not text:
@@ -178,9 +182,18 @@ class ResponsesTally:
         return StreamChunk("", None, None, "", self._model, text)
 
     def _end(self, body: dict[str, Any]) -> Verdict[ChatResponse]:
-        """Some services leave the items out that they have told of before."""
         self.finished = True
-        if not body.get("output"):
-            body = body | {"output": [self._items[place] for place in sorted(self._items)]}
-        self._body = body
+        self._body = body if body.get("output") else body | {"output": self._output()}
         return self.verdict()
+
+    def _output(self) -> list[Any]:
+        """The items as they were told of, for services that do not say them again at the end."""
+        items = [self._items[place] for place in sorted(self._items)]
+        kinds = {as_dict(item).get("type") for item in items}
+        if self._text and "message" not in kinds:
+            part = {"type": "output_text", "text": self.text}
+            items.insert(0, {"type": "message", "role": "assistant", "content": [part]})
+        if self._reasoning and "reasoning" not in kinds:
+            summary = [{"type": "summary_text", "text": "".join(self._reasoning)}]
+            items.insert(0, {"type": "reasoning", "summary": summary})
+        return items

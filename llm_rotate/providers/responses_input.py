@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from .parts import cannot, checked, raw_part
-from .reading import as_dict, as_list, as_text, dicts_in
+from .parts import Said, cannot, checked, own_words, raw_part
+from .reading import as_dict
+from .responses_answer import said
 
 NAME = "openai_responses"
 
 Item = dict[str, Any]
 
 
-def items(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """The items of all messages. What already is an item stays as it is."""
-    return [item for message in messages for item in _items(checked(NAME, message))]
+def items(messages: Sequence[Mapping[str, Any]], provider: str) -> list[Any]:
+    """The items of all messages to ``provider``. What already is an item stays as it is."""
+    return [item for message in messages for item in _items(checked(NAME, message), provider)]
 
 
-def _items(message: Mapping[str, Any]) -> Iterable[Any]:
+def _items(message: Mapping[str, Any], provider: str) -> Iterable[Any]:
     if "role" not in message and "type" in message:
         return (message,)
+    own: list[Any] | None = own_words(message, provider, _own_said)
+    if own is not None:
+        return own
     role = message.get("role")
     make = _ROLES.get(role) if isinstance(role, str) else None
     if make is None:
@@ -28,50 +32,26 @@ def _items(message: Mapping[str, Any]) -> Iterable[Any]:
     return make(message)
 
 
+def _own_said(native: Any) -> Said | None:
+    """None for an answer to chat completions, of which the same provider may have given some."""
+    if not isinstance(native, list) or not all(isinstance(item, dict) for item in native):
+        return None
+    return said(native)
+
+
 def _said(message: Mapping[str, Any]) -> list[Item]:
     return [{"role": message["role"], "content": _content(message.get("content"))}]
 
 
 def _assistant(message: Mapping[str, Any]) -> list[Item]:
-    """Its items as they came, if the message still says the same; else they are made anew."""
-    calls = [_call(each) for each in message.get("tool_calls") or ()]
-    content = message.get("content")
-    kept = [dict(each) for each in as_list(message.get("reasoning_details")) if is_item(each)]
-    if kept and _says(kept, content, calls):
-        return kept
-    made = [{"role": "assistant", "content": _spoken(content)}] if content else []
-    return made + calls
-
-
-def is_item(detail: object) -> bool:
-    """Whether a record of reasoning is an item of this API."""
-    kind = as_dict(detail).get("type")
-    return isinstance(kind, str) and (kind in _KEPT or kind.endswith("_call"))
-
-
-_KEPT = frozenset({"reasoning", "message", "compaction", "mcp_list_tools", "mcp_approval_request"})
-
-
-def _says(kept: Sequence[Item], content: object, calls: Sequence[Item]) -> bool:
-    said = {item.get("call_id") for item in kept if item["type"] in _CALLS}
-    return output_text(kept) == (content or "") and said == {call["call_id"] for call in calls}
-
-
-def output_text(output: Iterable[Item]) -> str:
-    """The text of all messages among the items."""
-    return "".join(as_text(part.get("text")) for part in text_parts(output))
-
-
-def text_parts(output: Iterable[Item]) -> Iterable[Item]:
-    """Every part of text among the items."""
-    for item in output:
-        if item.get("type") == "message":
-            for part in dicts_in(item.get("content")):
-                if part.get("type") == "output_text":
-                    yield part
-
-
-_CALLS = frozenset({"function_call", "custom_tool_call"})
+    for name in ("audio", "function_call"):
+        if message.get(name):
+            cannot(NAME, f"an assistant message with {name}")
+    content, calls = message.get("content"), message.get("tool_calls") or ()
+    if not isinstance(calls, list | tuple):
+        cannot(NAME, "tool_calls that are not a list")
+    words = [{"role": "assistant", "content": _spoken(content)}] if content else []
+    return [*words, *(_call(call) for call in calls)]
 
 
 def _call(given: Any) -> Item:

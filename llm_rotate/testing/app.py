@@ -19,6 +19,7 @@ from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
 from .openai_wire import OpenAIWire
 from .render import render
+from .responses_wire import ResponsesWire
 from .routes import Route, base_path, find_route, secret_in, without_secrets
 from .script import KeyScript, Plan, ProviderScript, Refusal, UpstreamScript, Visit
 from .wire import Call, Wire
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
     from .pool import Chains
     from .server import Loopback
 
-_WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
 _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin with
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions and Anthropic messages, told what to do.
+    """Services that speak OpenAI chat completions and responses and Anthropic messages, told
+    what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``. Secrets that it
     was not told about are accepted, unless ``strict_keys``. ``log_size`` bounds ``log``, in
@@ -52,6 +53,12 @@ class Simulator:
         self._ids: dict[str, str] = {}
         self._providers: dict[str, ProviderScript] = {}
         self._upstreams: dict[str, UpstreamScript] = {}
+        self._responses = ResponsesWire()
+        self._wires: Mapping[str, Wire] = {
+            "openai": OpenAIWire(),
+            "openai_responses": self._responses,
+            "anthropic": AnthropicWire(),
+        }
         self._faults: Faults | None = None
         self._says: words.Says = words.echo
         self._requests: Counter[str] = Counter()
@@ -218,9 +225,11 @@ class Simulator:
             secret = secret_in(request.headers)
             seen = self._see(request, self._key_id(secret), now)
             route = find_route(request.path)
-            wire = _WIRES[route.dialect if route else "openai"]
+            wire = self._wires[route.dialect if route else "openai"]
             call = _call(seen, route, self._total, wall, secret)
             plan = self._plan(call, seen, wire if route else None, request)
+            if route is not None and route.answer_id and not plan.settled:
+                self._look(plan, call, route.answer_id)
             call = replace(call, upstream=seen.upstream)
             answer = render(call, wire, plan, seen, self._says)
             self._tokens[seen.key] += seen.tokens
@@ -235,6 +244,11 @@ class Simulator:
             self.streams_cut_by_client += early and answer.stream
             self.in_flight -= 1
             self._change.notify_all()
+
+    def _look(self, plan: Plan, call: Call, answer_id: str) -> None:
+        plan.body = self._responses.look(call, answer_id)
+        if plan.body is None:
+            plan.refusal = Refusal("status", status=404)
 
     def _see(self, request: SimRequest, key: str, now: float) -> Seen:
         body = _json_object(request.body)
@@ -257,7 +271,8 @@ class Simulator:
 
     def _plan(self, call: Call, seen: Seen, wire: Wire | None, request: SimRequest) -> Plan:
         plan = Plan()
-        if wire is None or request.method != "POST":
+        is_look = request.method == "GET" and "/responses/" in request.path
+        if wire is None or (request.method != "POST" and not is_look):
             plan.refusal = Refusal("status", status=404 if wire is None else 405)
             return plan
         visit = Visit(self._requests[seen.key], seen.at, seen.model, seen.stream)
@@ -266,7 +281,7 @@ class Simulator:
                 script.apply(plan, visit)
         if self._strict and seen.key not in self._secrets and not plan.settled:
             plan.refusal = Refusal("bad_key")
-        if not plan.settled and plan.body is None:
+        if not plan.settled and plan.body is None and not is_look:
             wrong = "not JSON" if seen.body is None else wire.invalid(call, request.headers)
             self._check(plan, call, seen, wrong, visit)
         return plan
@@ -316,8 +331,10 @@ def _json_object(raw: bytes) -> dict[str, Any] | None:
 def _call(seen: Seen, route: Route | None, number: int, wall: float, secret: str) -> Call:
     """Completes what was seen by what its route and body say."""
     body = seen.body or {}
-    model = body.get("model") or (route.deployment if route else "")
+    model = (route.deployment if route else "") or body.get("model")
     seen.model = model if isinstance(model, str) else ""
     seen.provider = route.provider if route else ""
     seen.stream = body.get("stream") is True
-    return Call(number, wall, seen.provider, seen.model, body, seen.stream, secret=secret)
+    return Call(
+        number, wall, seen.provider, seen.model, body, seen.stream, key=seen.key, secret=secret
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # A path's end -> the wire format, and the provider meant where the path names none.
 _ENDS: Mapping[str, tuple[str, str]] = {
     "/chat/completions": ("openai", "openai"),
+    "/responses": ("openai_responses", "openai"),
     "/messages": ("anthropic", "anthropic"),
 }
 # What the base URL of a provider has below the provider's own folder; others have /v1.
@@ -17,16 +18,21 @@ _SECRET_HEADERS = ("authorization", "api-key", "x-api-key")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. ``deployment`` is Azure's name of the model, "" elsewhere."""
+    """Where a request goes. ``deployment`` is Azure's name of the model, "" elsewhere;
+    ``answer_id`` the kept answer that is asked for, "" for a new one.
+    """
 
     dialect: str
     provider: str
     deployment: str = ""
+    answer_id: str = ""
 
 
 def dialect_of(provider: str) -> str:
-    """The wire format that the simulator speaks as ``provider``."""
-    return "anthropic" if provider == "anthropic" else "openai"
+    """The wire format that the simulator speaks as ``provider``: one that is called like a
+    format speaks it, any other OpenAI chat completions.
+    """
+    return provider if provider in {"anthropic", "openai_responses"} else "openai"
 
 
 def base_path(provider: str) -> str:
@@ -36,23 +42,33 @@ def base_path(provider: str) -> str:
 
 def find_route(path: str) -> Route | None:
     """``/{provider}/...`` with the provider's own path below it; the folder may be left out."""
-    path = path.partition("?")[0]
+    path, _, query = path.partition("?")
+    path, answer_id = _without_answer(path)
     for end, (dialect, provider) in _ENDS.items():
         if path.endswith(end):
             folders = path.removesuffix(end).strip("/").split("/")
-            return _route(dialect, provider, folders)
+            return _route(Route(dialect, provider, answer_id=answer_id), folders, query)
     return None
 
 
-def _route(dialect: str, provider: str, folders: list[str]) -> Route:
-    deployment = ""
+def _without_answer(path: str) -> tuple[str, str]:
+    folder, _, last = path.rpartition("/")
+    return (folder, last) if folder.endswith("/responses") else (path, "")
+
+
+def _route(usual: Route, folders: list[str], query: str) -> Route | None:
+    """None where Azure has nothing: its dated paths are there with their date alone."""
+    provider, deployment = usual.provider, ""
+    is_dated = "api-version=" in query
     if "deployments" in folders[:-1]:
         deployment = folders[folders.index("deployments") + 1]
-    if folders[:2] == ["openai", "deployments"]:
+        if not is_dated:
+            return None
+    if folders[:2] == ["openai", "deployments"] or (folders == ["openai"] and is_dated):
         provider = "azure_openai"
     elif folders[0] not in {"", "v1", "api"}:
         provider = folders[0]
-    return Route(dialect, provider, deployment)
+    return replace(usual, provider=provider, deployment=deployment)
 
 
 def secret_in(headers: Mapping[str, str]) -> str:

@@ -12,9 +12,13 @@ from llm_rotate.types import ChatResponse
 from .world import World
 
 # dialect -> a provider that speaks it and that the simulator plays
-PROVIDERS = {"openai": "openai", "anthropic": "anthropic"}
+PROVIDERS = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "openai_responses": "openai_responses",
+}
 # a second provider for chains, of the other dialect
-OTHER = {"openai": "anthropic", "anthropic": "openai"}
+OTHER = {"openai": "anthropic", "anthropic": "openai", "openai_responses": "anthropic"}
 
 each_dialect = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, Verdic
 from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.types import ChatResponse, StreamChunk
+from tests.behaviours.dialects import OTHER, PROVIDERS
+from tests.behaviours.wires import WIRES
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -38,6 +40,9 @@ class Case:
     answer: Mapping[str, Any]
     stream: bytes
     error: Mapping[str, Any]  # its own way to say 429
+    said: Callable[[Any], Any]  # the assistant's message in an answer
+    sent: Callable[[Any], Any]  # the same, where a request has it as its last message but one
+    finish: str = "stop"
 
 
 def sse(*events: Any) -> bytes:
@@ -50,6 +55,28 @@ def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 OPENAI_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 ANTHROPIC_USAGE = {"input_tokens": 3, "output_tokens": 2}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "status": "completed",
+    "output": [
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+            "encrypted_content": "sealed",
+        },
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+        },
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
+    ],
+    "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+}
 CASES = [
     Case(
         "openai",
@@ -74,6 +101,8 @@ CASES = [
         )
         + b"data: [DONE]\n\n",
         {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+        lambda answer: {"role": "assistant"} | answer["choices"][0]["message"],
+        lambda request: request["messages"][-2],
     ),
     Case(
         "anthropic",
@@ -99,6 +128,28 @@ CASES = [
             {"type": "message_stop"},
         ),
         {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}},
+        lambda answer: answer["content"],
+        lambda request: request["messages"][-2]["content"],
+    ),
+    Case(
+        "openai_responses",
+        Endpoint("openai", "https://x.test/v1"),
+        RESPONSE,
+        sse(
+            {"type": "response.created", "response": RESPONSE | {"status": "in_progress", "output": []}},
+            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning"}},
+            {"type": "response.reasoning_summary_part.added", "output_index": 0, "summary_index": 0},
+            {"type": "response.reasoning_summary_text.delta", "output_index": 0, "delta": "hm"},
+            {"type": "response.output_item.done", "output_index": 0, "item": RESPONSE["output"][0]},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "hel"},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "lo"},
+            {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": "{}"},
+            {"type": "response.completed", "response": RESPONSE},
+        ),
+        {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+        lambda answer: answer["output"],
+        lambda request: request["input"][1:-1],
+        "completed",
     ),
 ]  # fmt: skip
 
@@ -124,12 +175,12 @@ def streamed(case: Case, *pieces: bytes) -> list[StreamChunk | Verdict[ChatRespo
     return found
 
 
-def is_right(response: ChatResponse | None) -> bool:
+def is_right(response: ChatResponse | None, finish: str) -> bool:
     assert response is not None
     (call,) = response.tool_calls
     counts = (response.usage.prompt_tokens, response.usage.completion_tokens)
     return (
-        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", "stop")
+        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", finish)
         and call == CALL
         and counts == (3, 2)
         and response.usage.total_tokens == 5
@@ -140,6 +191,12 @@ def test_every_dialect_has_a_case() -> None:
     assert {case.name for case in CASES} == set(DIALECTS)
 
 
+def test_every_dialect_joins_in_the_behaviours() -> None:
+    """Rotation, streams, calls and first steps are proved with a provider of each."""
+    assert set(PROVIDERS) == set(DIALECTS)
+    assert set(OTHER) == set(WIRES) == set(PROVIDERS.values())
+
+
 @each
 def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> None:
     assert dialect(case.name) is DIALECTS[case.name]
@@ -147,7 +204,7 @@ def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> Non
 
 
 def test_F01_an_unknown_dialect_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="anthropic, openai"):
+    with pytest.raises(ConfigurationError, match="anthropic, openai, openai_responses"):
         dialect("opanai")
 
 
@@ -169,17 +226,72 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
 def test_C01_C03_an_answer_is_the_same_shape_from_every_provider(case: Case) -> None:
     verdict = parse(case, json.dumps(case.answer).encode())
     assert verdict.outcome is Outcome.OK
-    assert is_right(verdict.value)
+    assert is_right(verdict.value, case.finish)
     assert verdict.value is not None
     assert verdict.value.raw == case.answer
     assert verdict.used == verdict.value.usage
+
+
+# An answer becomes a message of the next request.
+
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "4"}
+
+
+def stored(case: Case, response: ChatResponse | None) -> dict[str, Any]:
+    """The answer's message, after a rest in somebody's data base."""
+    assert response is not None
+    response.provider = case.endpoint.provider
+    message: dict[str, Any] = json.loads(json.dumps(response.message))
+    return message
+
+
+def next_request(case: Case, message: dict[str, Any]) -> Any:
+    messages = [MESSAGES[1], message, RESULT]
+    return json.loads(dialect(case.name).encode(ChatRequest("m", messages), case.endpoint))
+
+
+@each
+def test_an_answer_goes_into_the_next_request_as_it_came(case: Case) -> None:
+    message = stored(case, parse(case, json.dumps(case.answer).encode()).value)
+    assert case.sent(next_request(case, message)) == case.said(case.answer)
+    assert (message["role"], message["content"], message["tool_calls"]) == (
+        "assistant",
+        "hello",
+        [CALL],
+    )
+
+
+@each
+def test_a_streamed_answer_goes_back_in_the_same_way(case: Case) -> None:
+    last = streamed(case, case.stream)[-1]
+    assert isinstance(last, Verdict)
+    assert last.value is not None
+    message = stored(case, last.value)
+    assert case.sent(next_request(case, message)) == case.said(last.value.raw)
+
+
+@each
+@pytest.mark.parametrize("change", [{"content": "bye"}, {"tool_calls": [CALL | {"id": "c2"}]}])
+def test_a_message_that_was_changed_says_what_it_says_now(case: Case, change: Any) -> None:
+    message = stored(case, parse(case, json.dumps(case.answer).encode()).value) | change
+    plain = {name: message[name] for name in message if name != "native"}
+    assert next_request(case, message) == next_request(case, plain)
+
+
+@each
+@pytest.mark.parametrize("giver", CASES, ids=lambda case: case.name)
+def test_any_dialect_carries_text_and_calls_of_anothers_answer(case: Case, giver: Case) -> None:
+    message = stored(giver, parse(giver, json.dumps(giver.answer).encode()).value)
+    message["native"]["provider"] = "another"
+    plain = {name: message[name] for name in message if name != "native"}
+    assert next_request(case, message) == next_request(case, plain)
 
 
 @each
 def test_S02_S04_a_stream_is_the_same_at_every_split(case: Case) -> None:
     whole = streamed(case, case.stream)
     assert isinstance(whole[-1], Verdict)
-    assert is_right(whole[-1].value)
+    assert is_right(whole[-1].value, case.finish)
     assert streamed(case, *(case.stream[i : i + 1] for i in range(len(case.stream)))) == whole
     for cut in range(len(case.stream)):
         assert streamed(case, case.stream[:cut], case.stream[cut:]) == whole
