@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -12,31 +13,61 @@ from .errors import ConfigurationError
 
 N = TypeVar("N", int, float)
 CLOSE = 0.85
-OURS = (
-    "provider",
-    "max_tokens",
-    "temperature",
-    "max_retries",
-    "timeout",
-    "timeouts",
-    "max_wait_seconds",
-    "affinity",
-    "key_id",
-    "tags",
-    "region",
-)
+Tags = Mapping[str, str] | Iterable[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """The keywords that every call takes, as :meth:`LMRotate.chat` explains them."""
+
+    provider: str | None = None
+    max_retries: int | None = None
+    timeout: float | None = None
+    timeouts: Mapping[str, float] | None = None
+    max_wait_seconds: float | None = None
+    affinity: str | None = None
+    key_id: str | None = None
+    tags: Tags = None
+    region: str | None = None
+
+
+OURS = ("max_tokens", "temperature", *Steering.__dataclass_fields__)
+
+
+def steered(model: object, keywords: Mapping[str, Any]) -> tuple[Steering, dict[str, Any]]:
+    """Keywords of a call: those that steer it, and those that go into the request. Raises
+    ConfigurationError.
+    """
+    check_model(model)
+    ours = {name: value for name, value in keywords.items() if name in _STEERING}
+    rest = {name: value for name, value in keywords.items() if name not in _STEERING}
+    check_keywords(rest)
+    return Steering(**ours), rest
+
+
+_STEERING = frozenset(Steering.__dataclass_fields__)
 
 
 def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
-    if not isinstance(model, str) or not model:
-        raise ConfigurationError("model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini'")
+    check_model(model)
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise ConfigurationError(
             "messages must be a list of messages, like [{'role': 'user', 'content': 'hello'}]"
         )
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
+    check_keywords(keywords)
+
+
+def check_model(model: object) -> None:
+    """Raises ConfigurationError if that is no name."""
+    if not isinstance(model, str) or not model:
+        raise ConfigurationError("model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini'")
+
+
+def check_keywords(keywords: Iterable[str]) -> None:
+    """Raises ConfigurationError for one that was meant for us, but for its spelling."""
     for name in keywords:
         if complaint := _complaint(name):
             raise ConfigurationError(complaint)

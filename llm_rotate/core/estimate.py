@@ -52,12 +52,14 @@ class _Model:
 
 class Estimator:
     """Estimates per model name. ``count``: a tokenizer; None: the rule of bytes.
+    ``output_tokens``: to be reserved for every answer; None: what recent answers suggest.
 
     One per pool. Threads that note at once may lose one of their notes, nothing more.
     """
 
-    def __init__(self, count: TokenCount | None = None) -> None:
+    def __init__(self, count: TokenCount | None = None, output_tokens: int | None = None) -> None:
         self._count = count
+        self.output_tokens = output_tokens
         self._models: dict[str, _Model] = {}
 
     def units(self, model: str, messages: Sequence[Any], more: Any = None) -> float:
@@ -83,6 +85,8 @@ class Estimator:
 
     def output(self, model: str) -> int:
         """Tokens that four in five of the model's recent answers did not exceed."""
+        if self.output_tokens is not None:
+            return self.output_tokens
         known = self._models.get(model)
         return known.long_output if known else FIRST_OUTPUT_TOKENS
 
