@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -29,8 +29,8 @@ OURS = (
 
 def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
-    if not isinstance(model, str) or not model:
-        raise ConfigurationError("model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini'")
+    if not (isinstance(model, str) and model):
+        _check_models(model)
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise ConfigurationError(
             "messages must be a list of messages, like [{'role': 'user', 'content': 'hello'}]"
@@ -38,16 +38,33 @@ def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> 
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
     for name in keywords:
-        if complaint := _complaint(name):
+        if complaint := _complaint(name, OURS):
             raise ConfigurationError(complaint)
 
 
+def check_keywords(keywords: Iterable[str], ours: tuple[str, ...]) -> None:
+    """Raises ConfigurationError for a keyword that was meant for us: ``ours``, or chat's own,
+    which are right as they are.
+    """
+    for name in keywords:
+        if name not in OURS and (complaint := _complaint(name, (*OURS, *ours))):
+            raise ConfigurationError(complaint)
+
+
+def _check_models(models: object) -> None:
+    several = models if isinstance(models, Sequence) and not isinstance(models, bytes) else ()
+    if not several or not all(isinstance(name, str) and name for name in several):
+        raise ConfigurationError(
+            "model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini', or several"
+        )
+
+
 @lru_cache(maxsize=512)
-def _complaint(keyword: str) -> str | None:
+def _complaint(keyword: str, ours: tuple[str, ...]) -> str | None:
     """Most keywords go to the provider as they are; these were meant for us."""
     if keyword == "stream":
         return "stream= is not for chat: use chat_stream(...), which returns the chunks"
-    near = get_close_matches(keyword, OURS, 1, CLOSE)
+    near = get_close_matches(keyword, ours, 1, CLOSE)
     return f"{keyword}= is not known; did you mean {near[0]}=?" if near else None
 
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -13,7 +20,7 @@ from .arguments import check_call, checked
 from .config import LMRotateConfig
 from .core.events import Listener
 from .core.wire import ChatRequest
-from .engine.assembly import Narrowed
+from .engine.assembly import Narrowed, Tags, narrowed_to
 from .engine.exchange import HttpExchange
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
@@ -25,15 +32,15 @@ from .engine.stream import ChatStream
 from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
+from .helpers.chat_batches import ChatBatches
 from .keys import Keys
 from .types import ChatMessage, ChatResponse
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
-Tags = Mapping[str, str] | Iterable[str] | None
 
 
-class LMRotate:
+class LMRotate(ChatBatches):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -60,7 +67,7 @@ class LMRotate:
 
     async def chat(  # noqa: PLR0913 - a public face: each a thing a call may say
         self,
-        model: str,
+        model: str | Sequence[str],
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
@@ -78,6 +85,7 @@ class LMRotate:
     ) -> ChatResponse:
         """One answer.
 
+        ``model``: its name; of several the first, and the next where it cannot answer.
         ``provider``: only that one, no chain. ``max_retries``: sends after a provider's fault
         (other keys after a refusal are not counted). ``timeout``: seconds for the whole call;
         ``timeouts``: connect, first_byte, first_event and idle of single steps, in seconds.
@@ -93,18 +101,18 @@ class LMRotate:
         if self._pool.revival.is_due:
             await self._pool.revival.look()
         check_call(model, messages, kwargs)
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
-        request = ChatRequest(model, messages, False, max_tokens, temperature, None, kwargs)
+        request = ChatRequest(_first(model), messages, False, max_tokens, temperature, None, kwargs)
         exchange = self._exchange(request, timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
         return self._pool.judge.answered(run, verdict)
 
     def chat_sync(
         self,
-        model: str,
+        model: str | Sequence[str],
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         **kwargs: Any,
     ) -> ChatResponse:
@@ -113,7 +121,7 @@ class LMRotate:
 
     def chat_stream(  # noqa: PLR0913 - as chat
         self,
-        model: str,
+        model: str | Sequence[str],
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
@@ -134,8 +142,8 @@ class LMRotate:
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
         check_call(model, messages, kwargs)
-        narrowed = _narrowed(key_id, tags, region)
-        request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
+        narrowed = narrowed_to(key_id, tags, region)
+        request = ChatRequest(_first(model), messages, True, max_tokens, temperature, None, kwargs)
         pool = self._pool
         opened: list[HttpExchange] = []
 
@@ -152,7 +160,7 @@ class LMRotate:
 
     def chat_stream_sync(
         self,
-        model: str,
+        model: str | Sequence[str],
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         **kwargs: Any,
     ) -> SyncChatStream:
@@ -177,7 +185,7 @@ class LMRotate:
         judged by its status, and comes out. Raises ConfigurationError and
         NoAvailableKeyError on entering.
         """
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         return Loan(
             lambda: self._borrow(provider, model, max_wait_seconds, narrowed), self._pool.judge
         )
@@ -193,7 +201,7 @@ class LMRotate:
         region: str | None = None,
     ) -> SyncLoan:
         """:meth:`acquire` as a plain context manager; its reports are not awaited."""
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         return SyncLoan(
             lambda: _sync(lambda: self._borrow(provider, model, max_wait_seconds, narrowed)),
             self._pool.judge,
@@ -274,7 +282,7 @@ class LMRotate:
 
     def _plan(
         self,
-        model: str,
+        model: str | Sequence[str],
         provider: str | None,
         narrowed: Narrowed | None,
         max_retries: int | None,
@@ -284,10 +292,14 @@ class LMRotate:
     ) -> Plan:
         pool = self._pool
         defaults = pool.config.defaults
-        stages = pool.stages(model, provider, narrowed)
+        if isinstance(model, str):
+            stages = pool.stages(model, provider, narrowed)
+        else:
+            ways = (pool.stages(name, provider, narrowed) for name in model)
+            stages = tuple(chain.from_iterable(ways))
         limit = stages[0].provider.deadline_s if timeout is None else checked("timeout", timeout)
         return Plan(
-            asked=model,
+            asked=_first(model),
             stages=stages,
             max_retries=_or(defaults.max_retries, "max_retries", max_retries),
             max_wait_s=_or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_seconds),
@@ -322,13 +334,8 @@ def _or(default: N, name: str, given: N | None) -> N:
     return default if given is None else checked(name, given, may_be_zero=True)
 
 
-def _narrowed(key_id: str | None, tags: Tags, region: str | None) -> Narrowed | None:
-    if key_id is None and tags is None and region is None:
-        return None
-    if isinstance(tags, str):
-        tags = (tags,)
-    named = tuple(tags.items()) if isinstance(tags, Mapping) else tuple(tags or ())
-    return Narrowed(key_id, named, region)
+def _first(model: str | Sequence[str]) -> str:
+    return model if isinstance(model, str) else model[0]
 
 
 @contextmanager
