@@ -359,10 +359,12 @@ def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis)
             await served(here)
             redis.kill()
             for _ in range(3):
-                with pytest.raises(StoreError, match="on_store_failure"):
+                with pytest.raises(StoreError, match="cannot be reached"):
                     await served(here, 1)
             with pytest.raises(StoreError):
                 await here.keys.rest("a", 1)
+            with pytest.raises(StoreError):
+                await here.health()
             redis.start()
 
             async def is_back() -> bool:
