@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .types import ChatMessage as ChatMessage
     from .types import ChatResponse as ChatResponse
     from .types import ContentPart as ContentPart
+    from .types import EmbeddingResponse as EmbeddingResponse
     from .types import GenerateContentRequest as GenerateContentRequest
     from .types import StreamChunk as StreamChunk
     from .types import Usage as Usage
@@ -99,6 +100,7 @@ _ROOMS = {
         "ChatMessage",
         "ChatResponse",
         "ContentPart",
+        "EmbeddingResponse",
         "GenerateContentRequest",
         "StreamChunk",
         "Usage",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -12,46 +13,70 @@ from .errors import ConfigurationError
 
 N = TypeVar("N", int, float)
 CLOSE = 0.85
-OURS = (
-    "provider",
-    "max_tokens",
-    "temperature",
-    "max_retries",
-    "timeout",
-    "timeouts",
-    "max_wait_seconds",
-    "affinity",
-    "key_id",
-    "tags",
-    "region",
-)
+Tags = Mapping[str, str] | Iterable[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """The keywords that every call takes, as :meth:`LMRotate.chat` explains them."""
+
+    provider: str | None = None
+    max_retries: int | None = None
+    timeout: float | None = None
+    timeouts: Mapping[str, float] | None = None
+    max_wait_seconds: float | None = None
+    affinity: str | None = None
+    key_id: str | None = None
+    tags: Tags = None
+    region: str | None = None
+
+
+OURS = ("max_tokens", "temperature", *Steering.__dataclass_fields__)
+
+
+def steered(model: object, keywords: Mapping[str, Any]) -> tuple[Steering, dict[str, Any]]:
+    """Keywords of a call: those that steer it, and those that go into the request. Raises
+    ConfigurationError.
+    """
+    check_model(model)
+    ours = {name: value for name, value in keywords.items() if name in _STEERING}
+    rest = {name: value for name, value in keywords.items() if name not in _STEERING}
+    check_keywords(rest)
+    return Steering(**ours), rest
+
+
+_STEERING = frozenset(Steering.__dataclass_fields__)
 
 
 def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
-    if not (isinstance(model, str) and model):
-        _check_models(model)
+    check_models(model)
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise ConfigurationError(
             "messages must be a list of messages, like [{'role': 'user', 'content': 'hello'}]"
         )
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
+    check_keywords(keywords)
+
+
+def check_model(model: object) -> None:
+    """Raises ConfigurationError if that is no name."""
+    if not isinstance(model, str) or not model:
+        raise ConfigurationError("model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini'")
+
+
+def check_keywords(keywords: Iterable[str], ours: tuple[str, ...] = OURS) -> None:
+    """Raises ConfigurationError for one that was meant for us, but for its spelling."""
     for name in keywords:
-        if complaint := _complaint(name, OURS):
+        if name not in ours and (complaint := _complaint(name, ours)):
             raise ConfigurationError(complaint)
 
 
-def check_keywords(keywords: Iterable[str], ours: tuple[str, ...]) -> None:
-    """Raises ConfigurationError for a keyword that was meant for us: ``ours``, or chat's own,
-    which are right as they are.
-    """
-    for name in keywords:
-        if name not in OURS and (complaint := _complaint(name, (*OURS, *ours))):
-            raise ConfigurationError(complaint)
-
-
-def _check_models(models: object) -> None:
+def check_models(models: object) -> None:
+    """Raises ConfigurationError if that is neither a name nor several."""
+    if isinstance(models, str) and models:
+        return
     several = models if isinstance(models, Sequence) and not isinstance(models, bytes) else ()
     if not several or not all(isinstance(name, str) and name for name in several):
         raise ConfigurationError(

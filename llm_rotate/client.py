@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import (
-    Callable,
-    Coroutine,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from .arguments import check_call, checked
+from .arguments import Steering, Tags, check_call, checked, steered
 from .config import LMRotateConfig
 from .core.events import Listener
-from .core.wire import ChatRequest
-from .engine.assembly import Narrowed, Tags, narrowed_to
+from .core.wire import ChatRequest, EmbedRequest, Request
+from .engine.assembly import Narrowed, narrowed_to
 from .engine.exchange import HttpExchange
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
@@ -32,9 +26,10 @@ from .engine.stream import ChatStream
 from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
+from .helpers import embedding
 from .helpers.chat_batches import ChatBatches
 from .keys import Keys
-from .types import ChatMessage, ChatResponse
+from .types import ChatMessage, ChatResponse, EmbeddingResponse
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -108,7 +103,8 @@ class LMRotate(ChatBatches):
         request = ChatRequest(_first(model), messages, False, max_tokens, temperature, None, kwargs)
         exchange = self._exchange(request, timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
-        return self._pool.judge.answered(run, verdict)
+        response: ChatResponse = self._pool.judge.answered(run, verdict)
+        return response
 
     def chat_sync(
         self,
@@ -166,6 +162,39 @@ class LMRotate(ChatBatches):
     ) -> SyncChatStream:
         """:meth:`chat_stream` as a plain iterator and context manager."""
         return SyncChatStream(self.chat_stream(model, messages, **kwargs))
+
+    # -- embeddings
+
+    async def embed(
+        self,
+        model: str,
+        text: str,
+        *,
+        dimensions: int | None = None,
+        task_type: str | None = None,
+        as_array: bool = False,
+        **kwargs: Any,
+    ) -> EmbeddingResponse:
+        """One text as a vector.
+
+        ``dimensions``: of the vector, where the model can shorten it. ``task_type``: what it
+        is for, where the provider asks. ``as_array``: a numpy array of float32 instead of a
+        list. The keywords of :meth:`chat` steer it (provider, timeout, key_id, ...), others go
+        into the request as they are.
+
+        Raises as :meth:`chat` does.
+        """
+        embedding.check_text(text)
+        if as_array:
+            embedding.numpy()
+        steering, options = steered(model, kwargs)
+        request = EmbedRequest(model, (text,), dimensions, task_type, None, options)
+        answer = await self._ask(request, steering)
+        return embedding.response_of(answer, 0, as_array=as_array)
+
+    def embed_sync(self, model: str, text: str, **kwargs: Any) -> EmbeddingResponse:
+        """:meth:`embed` for code without a loop."""
+        return _sync(lambda: self.embed(model, text, **kwargs))
 
     # -- raw keys
 
@@ -280,6 +309,23 @@ class LMRotate(ChatBatches):
 
     # -- from arguments to a plan
 
+    async def _ask(self, request: Request, steering: Steering) -> Any:
+        """Any request but a stream, through the rotation."""
+        if self._pool.revival.is_due:
+            await self._pool.revival.look()
+        plan = self._plan(
+            request.model,
+            steering.provider,
+            narrowed_to(steering.key_id, steering.tags, steering.region),
+            steering.max_retries,
+            steering.timeout,
+            steering.max_wait_seconds,
+            steering.affinity,
+        )
+        exchange = self._exchange(request, steering.timeouts)
+        verdict, run = await self._pool.rotation.run(plan, exchange)
+        return self._pool.judge.answered(run, verdict)
+
     def _plan(
         self,
         model: str | Sequence[str],
@@ -309,7 +355,7 @@ class LMRotate(ChatBatches):
             is_pinned=provider is not None,
         )
 
-    def _exchange(self, request: ChatRequest, timeouts: Mapping[str, float] | None) -> HttpExchange:
+    def _exchange(self, request: Request, timeouts: Mapping[str, float] | None) -> HttpExchange:
         pool = self._pool
         own = _timeouts(timeouts) if timeouts else _provider_timeouts
         return HttpExchange(request, pool.loops.transport(), pool.judge, own)

@@ -46,10 +46,9 @@ class Narrowed:
         return ", ".join(f"{name}={value!r}" for name, value in parts.items() if value is not None)
 
 
-Tags = Mapping[str, str] | Iterable[str] | None
-
-
-def narrowed_to(key_id: str | None, tags: Tags, region: str | None) -> Narrowed | None:
+def narrowed_to(
+    key_id: str | None, tags: Mapping[str, str] | Iterable[str] | None, region: str | None
+) -> Narrowed | None:
     """As a call says it; None if it says nothing."""
     if key_id is None and tags is None and region is None:
         return None

@@ -1,1 +1,1 @@
-"""Many rows at once, on top of the calls for one: no helper opens a connection or picks a key."""
+"""What stands on single calls: embeddings, transcriptions, batches."""

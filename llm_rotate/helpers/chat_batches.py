@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from typing import Any
 
-from ..arguments import check_call, check_keywords
+from ..arguments import OURS, check_keywords, check_model
 from ..engine.assembly import narrowed_to
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
@@ -24,7 +24,8 @@ from .meter import Meter
 from .source import Source
 from .window import Window
 
-OURS = (
+OF_BATCHES = (
+    *OURS,
     "max_parallel_requests",
     "return_exceptions",
     "on_progress",
@@ -139,9 +140,9 @@ class ChatBatches:
     def _asking(self, model: Models, keywords: Mapping[str, Any]) -> Callable[[Any], Any]:
         """What sends a row. Complains of what is wrong for all of them before the first."""
         spray = Spray(model)
-        check_keywords(keywords, OURS)
+        check_keywords(keywords, OF_BATCHES)
         given = [keywords.get(name) for name in ("key_id", "tags", "region")]
         for name in spray.names:
-            check_call(name, ("any",), {})
+            check_model(name)
             self._pool.stages(name, keywords.get("provider"), narrowed_to(*given))
         return asking(self.chat, spray, keywords)
