@@ -34,15 +34,17 @@ class Steering:
 OURS = ("max_tokens", "temperature", *Steering.__dataclass_fields__)
 
 
-def steered(model: object, keywords: Mapping[str, Any]) -> tuple[Steering, dict[str, Any]]:
-    """Keywords of a call: those that steer it, and those that go into the request. Raises
-    ConfigurationError.
+def steered(
+    model: object, keywords: Mapping[str, Any], ours: tuple[str, ...] = OURS
+) -> tuple[Steering, dict[str, Any]]:
+    """Keywords of a call: those that steer it, and those that go into the request; ``ours``:
+    names that the latter must not be misspelled ones of. Raises ConfigurationError.
     """
     check_model(model)
-    ours = {name: value for name, value in keywords.items() if name in _STEERING}
+    steering = {name: value for name, value in keywords.items() if name in _STEERING}
     rest = {name: value for name, value in keywords.items() if name not in _STEERING}
-    check_keywords(rest)
-    return Steering(**ours), rest
+    check_keywords(rest, ours)
+    return Steering(**steering), rest
 
 
 _STEERING = frozenset(Steering.__dataclass_fields__)
@@ -50,14 +52,19 @@ _STEERING = frozenset(Steering.__dataclass_fields__)
 
 def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
-    check_models(model)
+    check_model(model)
+    check_messages(messages)
+    check_keywords(keywords)
+
+
+def check_messages(messages: object) -> None:
+    """Raises ConfigurationError if that is no conversation."""
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise ConfigurationError(
             "messages must be a list of messages, like [{'role': 'user', 'content': 'hello'}]"
         )
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
-    check_keywords(keywords)
 
 
 def check_model(model: object) -> None:
@@ -71,17 +78,6 @@ def check_keywords(keywords: Iterable[str], ours: tuple[str, ...] = OURS) -> Non
     for name in keywords:
         if name not in ours and (complaint := _complaint(name, ours)):
             raise ConfigurationError(complaint)
-
-
-def check_models(models: object) -> None:
-    """Raises ConfigurationError if that is neither a name nor several."""
-    if isinstance(models, str) and models:
-        return
-    several = models if isinstance(models, Sequence) and not isinstance(models, bytes) else ()
-    if not several or not all(isinstance(name, str) and name for name in several):
-        raise ConfigurationError(
-            "model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini', or several"
-        )
 
 
 @lru_cache(maxsize=512)

@@ -62,7 +62,7 @@ class LMRotate(ChatBatches):
 
     async def chat(  # noqa: PLR0913 - a public face: each a thing a call may say
         self,
-        model: str | Sequence[str],
+        model: str,
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
@@ -80,7 +80,6 @@ class LMRotate(ChatBatches):
     ) -> ChatResponse:
         """One answer.
 
-        ``model``: its name; of several the first, and the next where it cannot answer.
         ``provider``: only that one, no chain. ``max_retries``: sends after a provider's fault
         (other keys after a refusal are not counted). ``timeout``: seconds for the whole call;
         ``timeouts``: connect, first_byte, first_event and idle of single steps, in seconds.
@@ -100,7 +99,7 @@ class LMRotate(ChatBatches):
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
-        request = ChatRequest(_first(model), messages, False, max_tokens, temperature, None, kwargs)
+        request = ChatRequest(model, messages, False, max_tokens, temperature, None, kwargs)
         exchange = self._exchange(request, timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
         response: ChatResponse = self._pool.judge.answered(run, verdict)
@@ -108,7 +107,7 @@ class LMRotate(ChatBatches):
 
     def chat_sync(
         self,
-        model: str | Sequence[str],
+        model: str,
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         **kwargs: Any,
     ) -> ChatResponse:
@@ -117,7 +116,7 @@ class LMRotate(ChatBatches):
 
     def chat_stream(  # noqa: PLR0913 - as chat
         self,
-        model: str | Sequence[str],
+        model: str,
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
@@ -139,7 +138,7 @@ class LMRotate(ChatBatches):
         """
         check_call(model, messages, kwargs)
         narrowed = narrowed_to(key_id, tags, region)
-        request = ChatRequest(_first(model), messages, True, max_tokens, temperature, None, kwargs)
+        request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
         pool = self._pool
         opened: list[HttpExchange] = []
 
@@ -156,7 +155,7 @@ class LMRotate(ChatBatches):
 
     def chat_stream_sync(
         self,
-        model: str | Sequence[str],
+        model: str,
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         **kwargs: Any,
     ) -> SyncChatStream:
@@ -309,12 +308,16 @@ class LMRotate(ChatBatches):
 
     # -- from arguments to a plan
 
-    async def _ask(self, request: Request, steering: Steering) -> Any:
-        """Any request but a stream, through the rotation."""
+    async def _ask(
+        self, request: Request, steering: Steering, models: Sequence[str] | None = None
+    ) -> Any:
+        """Any request but a stream, through the rotation. ``models``: the request's own, and
+        those that it goes on to.
+        """
         if self._pool.revival.is_due:
             await self._pool.revival.look()
         plan = self._plan(
-            request.model,
+            models or request.model,
             steering.provider,
             narrowed_to(steering.key_id, steering.tags, steering.region),
             steering.max_retries,

@@ -7,7 +7,8 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from ..arguments import checked
+from ..arguments import Steering, check_messages, checked, steered
+from ..core.wire import ChatRequest
 from ..errors import ConfigurationError
 from ..types import ChatResponse
 
@@ -27,11 +28,9 @@ class Spray:
         self._weights = list(weights.values())
         self._credit = [0.0] * len(weights)
 
-    def next(self) -> str | tuple[str, ...]:
+    def next(self) -> tuple[str, ...]:
         """The model of the next row, and those that it may go on to."""
         names, credit = self.names, self._credit
-        if len(names) == 1:
-            return names[0]
         for i, weight in enumerate(self._weights):
             credit[i] += weight
         first = credit.index(max(credit))
@@ -51,25 +50,32 @@ def _weights(models: Models) -> Mapping[str, float]:
     return weights
 
 
-def messages_of(row: Any) -> Sequence[Any]:
-    """A row is a prompt or a list of messages."""
-    if isinstance(row, str):
-        return [{"role": "user", "content": row}]
-    if isinstance(row, Sequence) and not isinstance(row, (bytes, bytearray)):
-        return row
-    raise ConfigurationError(
-        f"a row must be a prompt or a list of messages, not {type(row).__name__}"
-    )
+def messages_of(row: Any) -> Any:
+    """A row is a prompt or a list of messages. Raises ConfigurationError."""
+    messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
+    check_messages(messages)
+    return messages
 
 
-def asking(ask: Ask, spray: Spray, keywords: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """Sends a row. It waits for a key as long as it takes, unless the keywords say otherwise."""
+def asking(
+    ask: Ask, models: Models, keywords: Mapping[str, Any], ours: tuple[str, ...]
+) -> tuple[Spray, Steering, Callable[[Any], Awaitable[ChatResponse]]]:
+    """What sends a row, with the models and the steering of all. A row waits for a key as long
+    as it takes, unless the keywords say otherwise. Raises ConfigurationError.
+    """
+    spray = Spray(models)
     given = {"max_wait_seconds": math.inf, **keywords}
+    max_tokens, temperature = given.pop("max_tokens", None), given.pop("temperature", None)
+    for name in spray.names:
+        steering, options = steered(name, given, ours)
 
     def send(row: Any) -> Awaitable[ChatResponse]:
-        return ask(spray.next(), messages_of(row), **given)
+        names = spray.next()
+        messages = messages_of(row)
+        request = ChatRequest(names[0], messages, False, max_tokens, temperature, None, options)
+        return ask(request, steering, names)
 
-    return send
+    return spray, steering, send
 
 
 def finishing(

@@ -13,13 +13,13 @@ from collections.abc import (
 )
 from typing import Any
 
-from ..arguments import OURS, check_keywords, check_model
+from ..arguments import OURS
 from ..engine.assembly import narrowed_to
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import ChatResponse
 from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch, width_of
-from .chat import Models, Spray, asking, finishing
+from .chat import Models, asking, finishing
 from .meter import Meter
 from .source import Source
 from .window import Window
@@ -37,10 +37,10 @@ OF_BATCHES = (
 
 
 class ChatBatches:
-    """Many chats at once, for whoever has ``chat`` for one."""
+    """Many chats at once, for whoever can ask one thing."""
 
     _pool: Pool
-    chat: Callable[..., Awaitable[ChatResponse]]
+    _ask: Callable[..., Awaitable[Any]]
 
     async def chat_batch(  # noqa: PLR0913 - a public face
         self,
@@ -139,10 +139,8 @@ class ChatBatches:
 
     def _asking(self, model: Models, keywords: Mapping[str, Any]) -> Callable[[Any], Any]:
         """What sends a row. Complains of what is wrong for all of them before the first."""
-        spray = Spray(model)
-        check_keywords(keywords, OF_BATCHES)
-        given = [keywords.get(name) for name in ("key_id", "tags", "region")]
+        spray, steering, send = asking(self._ask, model, keywords, OF_BATCHES)
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
         for name in spray.names:
-            check_model(name)
-            self._pool.stages(name, keywords.get("provider"), narrowed_to(*given))
-        return asking(self.chat, spray, keywords)
+            self._pool.stages(name, steering.provider, narrowed)
+        return send
