@@ -264,6 +264,10 @@ class LMRotate(ChatBatches):
         """
         return self._pool.usage()
 
+    def cost(self, response: ChatResponse) -> float | None:
+        """What an answer cost, in US dollars; None where no price is known."""
+        return self._pool.price(response.provider, response.model, response.usage)
+
     def usage_summary_sync(self) -> dict[str, Any]:
         """:meth:`usage_summary` for code without a loop."""
         return self._pool.usage()
