@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -13,7 +14,7 @@ from .arguments import Steering, Tags, check_call, checked, steered
 from .config import LMRotateConfig
 from .core.events import Listener
 from .core.wire import ChatRequest, EmbedRequest, Request
-from .engine.assembly import Narrowed
+from .engine.assembly import Narrowed, narrowed_to
 from .engine.exchange import HttpExchange
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
@@ -26,6 +27,7 @@ from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
 from .helpers import embedding
+from .helpers.chat_batches import ChatBatches
 from .keys import Keys
 from .types import ChatMessage, ChatResponse, EmbeddingResponse
 
@@ -33,7 +35,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class LMRotate:
+class LMRotate(ChatBatches):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -93,7 +95,7 @@ class LMRotate:
         if self._pool.revival.is_due:
             await self._pool.revival.look()
         check_call(model, messages, kwargs)
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
@@ -135,7 +137,7 @@ class LMRotate:
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
         check_call(model, messages, kwargs)
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
         pool = self._pool
         opened: list[HttpExchange] = []
@@ -211,7 +213,7 @@ class LMRotate:
         judged by its status, and comes out. Raises ConfigurationError and
         NoAvailableKeyError on entering.
         """
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         return Loan(
             lambda: self._borrow(provider, model, max_wait_seconds, narrowed), self._pool.judge
         )
@@ -227,7 +229,7 @@ class LMRotate:
         region: str | None = None,
     ) -> SyncLoan:
         """:meth:`acquire` as a plain context manager; its reports are not awaited."""
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         return SyncLoan(
             lambda: _sync(lambda: self._borrow(provider, model, max_wait_seconds, narrowed)),
             self._pool.judge,
@@ -261,6 +263,10 @@ class LMRotate:
         Successes and failures are attempts.
         """
         return self._pool.usage()
+
+    def cost(self, response: ChatResponse) -> float | None:
+        """What an answer cost, in US dollars; None where no price is known."""
+        return self._pool.price(response.provider, response.model, response.usage)
 
     def usage_summary_sync(self) -> dict[str, Any]:
         """:meth:`usage_summary` for code without a loop."""
@@ -306,14 +312,18 @@ class LMRotate:
 
     # -- from arguments to a plan
 
-    async def _ask(self, request: Request, steering: Steering) -> Any:
-        """Any request but a stream, through the rotation."""
+    async def _ask(
+        self, request: Request, steering: Steering, models: Sequence[str] | None = None
+    ) -> Any:
+        """Any request but a stream, through the rotation. ``models``: the request's own, and
+        those that it goes on to.
+        """
         if self._pool.revival.is_due:
             await self._pool.revival.look()
         plan = self._plan(
-            request.model,
+            models or request.model,
             steering.provider,
-            _narrowed(steering.key_id, steering.tags, steering.region),
+            narrowed_to(steering.key_id, steering.tags, steering.region),
             steering.max_retries,
             steering.timeout,
             steering.max_wait_seconds,
@@ -325,7 +335,7 @@ class LMRotate:
 
     def _plan(
         self,
-        model: str,
+        model: str | Sequence[str],
         provider: str | None,
         narrowed: Narrowed | None,
         max_retries: int | None,
@@ -335,10 +345,14 @@ class LMRotate:
     ) -> Plan:
         pool = self._pool
         defaults = pool.config.defaults
-        stages = pool.stages(model, provider, narrowed)
+        if isinstance(model, str):
+            stages = pool.stages(model, provider, narrowed)
+        else:
+            ways = (pool.stages(name, provider, narrowed) for name in model)
+            stages = tuple(chain.from_iterable(ways))
         limit = stages[0].provider.deadline_s if timeout is None else checked("timeout", timeout)
         return Plan(
-            asked=model,
+            asked=_first(model),
             stages=stages,
             max_retries=_or(defaults.max_retries, "max_retries", max_retries),
             max_wait_s=_or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_seconds),
@@ -373,13 +387,8 @@ def _or(default: N, name: str, given: N | None) -> N:
     return default if given is None else checked(name, given, may_be_zero=True)
 
 
-def _narrowed(key_id: str | None, tags: Tags, region: str | None) -> Narrowed | None:
-    if key_id is None and tags is None and region is None:
-        return None
-    if isinstance(tags, str):
-        tags = (tags,)
-    named = tuple(tags.items()) if isinstance(tags, Mapping) else tuple(tags or ())
-    return Narrowed(key_id, named, region)
+def _first(model: str | Sequence[str]) -> str:
+    return model if isinstance(model, str) else model[0]
 
 
 @contextmanager
