@@ -51,6 +51,19 @@ def _complaint(keyword: str) -> str | None:
     return f"{keyword}= is not known; did you mean {near[0]}=?" if near else None
 
 
+def worded(affinity: str | int | None) -> str | None:
+    """A conversation's name; 17 and "17" are the same. Raises ConfigurationError for what
+    may not be alike in every process.
+    """
+    given: object = affinity
+    if given is not None and (isinstance(given, bool) or not isinstance(given, (str, int))):
+        raise ConfigurationError(
+            f"affinity must be a text or a whole number that names the conversation, "
+            f"not {type(given).__name__}"
+        )
+    return affinity if affinity is None else str(affinity)
+
+
 def checked(name: str, number: N, *, may_be_zero: bool = False) -> N:
     """``number`` if it is one, over zero and not NaN. Raises ConfigurationError."""
     given: object = number

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from .arguments import check_call, checked
+from .arguments import check_call, checked, worded
 from .config import LMRotateConfig
 from .core.events import Listener
 from .core.wire import ChatRequest
@@ -70,7 +70,7 @@ class LMRotate:
         timeout: float | None = None,  # noqa: ASYNC109 - a deadline for the whole call
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
-        affinity: str | None = None,
+        affinity: str | int | None = None,
         key_id: str | None = None,
         tags: Tags = None,
         region: str | None = None,
@@ -90,8 +90,6 @@ class LMRotate:
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.
         """
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
         check_call(model, messages, kwargs)
         narrowed = _narrowed(key_id, tags, region)
         plan = self._plan(
@@ -123,7 +121,7 @@ class LMRotate:
         timeout: float | None = None,
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
-        affinity: str | None = None,
+        affinity: str | int | None = None,
         key_id: str | None = None,
         tags: Tags = None,
         region: str | None = None,
@@ -140,8 +138,6 @@ class LMRotate:
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
-            if pool.revival.is_due:
-                await pool.revival.look()
             plan = self._plan(
                 model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
             )
@@ -204,8 +200,6 @@ class LMRotate:
     ) -> Grant:
         defaults = self._pool.config.defaults
         wait = _or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_s)
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
         stage = self._pool.stages(model, provider, narrowed)[0]
         plan = Plan(model or provider, (stage,), 0, wait)
         verdict, _ = await self._pool.rotation.run(plan, LoanExchange())
@@ -280,7 +274,7 @@ class LMRotate:
         max_retries: int | None,
         timeout: float | None,
         max_wait_seconds: float | None,
-        affinity: str | None,
+        affinity: str | int | None,
     ) -> Plan:
         pool = self._pool
         defaults = pool.config.defaults
@@ -293,7 +287,7 @@ class LMRotate:
             max_wait_s=_or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_seconds),
             timeout_s=limit,
             deadline=math.inf if limit is None else pool.clock.now() + limit,
-            affinity=affinity if affinity is None else str(affinity),
+            affinity=worded(affinity),
             is_pinned=provider is not None,
         )
 
