@@ -9,8 +9,8 @@ from typing import Any
 from ..core.events import Event, EventKind, Listener
 from ..core.outcome import Outcome
 from ..core.pool import News
-from ..core.wire import Verdict
-from ..types import Attempt, ChatResponse
+from ..core.wire import Response, Verdict
+from ..types import Attempt
 from .clock import Clock
 from .run import Grant, Run
 from .stages import Stage
@@ -84,9 +84,7 @@ class Herald:
                     )
                 )
 
-    def call_ended(
-        self, run: Run, response: ChatResponse | None, error: BaseException | None
-    ) -> None:
+    def call_ended(self, run: Run, response: Response | None, error: BaseException | None) -> None:
         """The call is over, well or not."""
         if not (self.listeners or self._log.is_wanted()):
             return

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.bucket import Tokens
 from ..core.estimate import Estimator
@@ -16,9 +16,9 @@ from ..core.limits import owed
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome
 from ..core.pool import RENEW_SECONDS, News, StateStore
 from ..core.redact import redact, redact_all, shows
-from ..core.wire import Verdict
+from ..core.wire import Response, Verdict
 from ..errors import LMRotateError
-from ..types import Attempt, ChatResponse, Usage
+from ..types import Attempt, Usage
 from .bell import Bell
 from .clock import Clock
 from .consequences import Consequences, cleared
@@ -26,6 +26,8 @@ from .herald import Herald
 from .ledger import Ledger, Price
 from .run import Grant, Run
 from .stages import Stage
+
+R = TypeVar("R", bound=Response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ class Judge:
         """The caller went away with the answer half read, or gave a lent key back."""
         self.herald.call_ended(run, None, None)
 
-    def answered(self, run: Run, verdict: Verdict[ChatResponse]) -> ChatResponse:
+    def answered(self, run: Run, verdict: Verdict[R]) -> R:
         """The call ends well: its answer, with what the pool knows of it."""
         response, grant = verdict.value, run.last_grant
         if response is None or grant is None:
