@@ -113,6 +113,7 @@ class HttpExchange:
         """Sends once."""
         try:
             ready = grant.key.ready or await make_ready(grant)
+            grant.secret = grant.key.secret
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
         except TimeoutError as error:

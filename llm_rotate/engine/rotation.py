@@ -19,6 +19,7 @@ from ..errors import CapabilityError
 from ..types import Attempt
 from . import endings
 from .clock import Clock
+from .credentials import has_new_secret
 from .judge import Judge
 from .queue import Place, Queue
 from .revival import Revival
@@ -157,6 +158,9 @@ class Rotation:
         try:
             self._judge.lent(grant)
             verdict = await exchange(grant)
+            if verdict.outcome is Outcome.AUTH_FAILED and await has_new_secret(grant):
+                self._judge.outdated(grant, verdict)
+                verdict = await exchange(grant)
         except Withdrawn:
             self._judge.withdrawn(grant)
             return None
