@@ -252,7 +252,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "HttpConfig": {
         "proxy": "The URL of a proxy for everything.",
-        "verify": "False, or the path of a file with the certificates to trust.",
+        "verify": "False, or the path of a file or folder with the certificates to trust.",
         "max_connections": "To one host.",
         "trust_env": "Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count.",
     },

@@ -79,7 +79,7 @@ class Pool:
         books = Books(self.ledger, estimator, self.price, self._watch)
         self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
-        self.rotation = Rotation(self.judge, self.clock, seams.rng)
+        self.rotation = Rotation(self.judge, self.revival, self.clock, seams.rng)
         self.store.listen(self._hear)
         self.judge.bell.began = self._watch_store
         _POOLS.add(self)
