@@ -16,8 +16,8 @@ from typing import Any
 from ..core.wire import ChatRequest, Endpoint
 from .openai_answer import fault_in, response_of, said
 from .openai_events import OpenAITally
-from .openai_http import OpenAIEndpoint, route
-from .parts import Said, cannot, checked, own_words, raw_part, written
+from .openai_http import OpenAIEndpoint
+from .parts import Said, cannot, checked, own_words, raw_part, upstream_pin, written
 from .schema import openai_format
 from .stream import Tally
 
@@ -63,7 +63,7 @@ class OpenAIChat(OpenAIEndpoint):
         if request.options:
             body |= _options(request.options)
         if request.upstream is not None:
-            body["provider"] = route(body.get("provider"), request.upstream, flags)
+            body["provider"] = upstream_pin(body.get("provider"), request.upstream, flags)
         return written(self.name, body)
 
     def tally(self, request: ChatRequest) -> Tally:

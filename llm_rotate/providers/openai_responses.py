@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from ..core.wire import ChatRequest, Endpoint, Headers, HttpRequest, Ready, Verdict
 from ..types import ChatResponse
-from .openai_http import OpenAIEndpoint, route, url_of
-from .parts import cannot, written
+from .openai_http import OpenAIEndpoint
+from .openai_urls import url_of
+from .parts import cannot, upstream_pin, written
 from .reading import as_dict
 from .responses_answer import PENDING, ResponsesTally, fault_in, kept, response_of
 from .responses_input import NAME, items
@@ -41,7 +42,7 @@ class OpenAIResponses(OpenAIEndpoint):
         if request.options:
             _add_options(body, request.options)
         if request.upstream is not None:
-            body["provider"] = route(body.get("provider"), request.upstream, endpoint.flags)
+            body["provider"] = upstream_pin(body.get("provider"), request.upstream, endpoint.flags)
         return written(NAME, body)
 
     def parse(

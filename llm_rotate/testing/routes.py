@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 _ENDS: Mapping[str, tuple[str, str]] = {
     "/chat/completions": ("openai", "openai"),
     "/responses": ("openai_responses", "openai"),
+    "/embeddings": ("openai embeddings", "openai"),
     "/messages": ("anthropic", "anthropic"),
 }
 # What the base URL of a provider has below the provider's own folder; others have /v1.
