@@ -150,7 +150,7 @@ def said(message: str, **named: str) -> dict[str, Any]:
     return {"error": {"message": message, **named}}
 
 
-CASES: Mapping[str, Mapping[Outcome, Case]] = {
+CASES: dict[str, Mapping[Outcome, Case]] = {
     "openai": SAME
     | {
         Outcome.RATE_LIMITED: Case(429, said("slow down", code="rate_limit_exceeded")),
@@ -180,8 +180,14 @@ CASES: Mapping[str, Mapping[Outcome, Case]] = {
         Outcome.OVERLOADED: Case(529, said("Overloaded", type="overloaded_error")),
     },
 }
+CASES["openai_responses"] = {
+    outcome: case
+    for outcome, case in CASES["openai"].items()
+    if outcome is not Outcome.UPSTREAM_FAILED
+}
 # What a dialect has no words for: no broker speaks it, or its limits do not tell.
 UNSAID = {
+    ("openai_responses", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.TOO_LARGE_FOR_KEY),
 }
