@@ -12,9 +12,9 @@ from typing import Any, Self, TypeVar, cast
 from .arguments import Steering, Tags, check_call, checked, steered
 from .config import LMRotateConfig
 from .core.events import Listener
-from .core.wire import ChatRequest, EmbedRequest, Request
+from .core.wire import ChatRequest, EmbedRequest, Request, TranscribeRequest
 from .engine.assembly import Narrowed
-from .engine.exchange import HttpExchange
+from .engine.exchange import HttpExchange, largest
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
 from .engine.portal import PORTAL
@@ -26,6 +26,7 @@ from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
 from .helpers import embedding
+from .helpers.transcriptions import Transcriptions
 from .keys import Keys
 from .types import ChatMessage, ChatResponse, EmbeddingResponse
 
@@ -33,7 +34,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class LMRotate:
+class LMRotate(Transcriptions):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -305,6 +306,12 @@ class LMRotate:
         await self.close()
 
     # -- from arguments to a plan
+
+    def _largest(self, model: str, steering: Steering) -> int | None:
+        """Bytes of the largest recording that a stage of the call takes; None: no limit."""
+        narrowed = _narrowed(steering.key_id, steering.tags, steering.region)
+        stages = self._pool.stages(model, steering.provider, narrowed)
+        return largest(stages, TranscribeRequest)
 
     async def _ask(self, request: Request, steering: Steering) -> Any:
         """Any request but a stream, through the rotation."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ from ..core.wire import (
     Verdict,
     operation,
 )
+from ..errors import CapabilityError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
@@ -60,6 +63,17 @@ def _as_sent(asked: Request, stage: Stage) -> Request:
 
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
     return dialect if isinstance(asked, ChatRequest) else operation(dialect, type(asked))
+
+
+def largest(stages: Sequence[Stage], kind: type[Request]) -> int | None:
+    """Bytes that the most generous stage takes in one request; None: no limit is known."""
+    sizes = []
+    for stage in stages:
+        with suppress(CapabilityError):
+            found = operation(stage.provider.dialect, kind)
+            sizes.append(found.bounds(stage.model or "", stage.endpoint).size or math.inf)
+    most = max(sizes, default=math.inf)
+    return None if most == math.inf else int(most)
 
 
 # What a chain's keywords may say of a chat alone.
