@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .engine.stream import ChatStream as ChatStream
     from .errors import AuthenticationError as AuthenticationError
     from .errors import BadRequestError as BadRequestError
+    from .errors import BatchError as BatchError
     from .errors import CapabilityError as CapabilityError
     from .errors import ConfigurationError as ConfigurationError
     from .errors import ContentFilteredError as ContentFilteredError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import TimedOutError as TimedOutError
     from .errors import UnreachableError as UnreachableError
     from .errors import UpstreamFailedError as UpstreamFailedError
+    from .helpers.batch import BatchResult as BatchResult
     from .singleton import configure as configure
     from .singleton import lm as lm
     from .singleton import reset_singleton as reset_singleton
@@ -69,6 +71,7 @@ _ROOMS = {
     "errors": (
         "AuthenticationError",
         "BadRequestError",
+        "BatchError",
         "CapabilityError",
         "ConfigurationError",
         "ContentFilteredError",
@@ -90,6 +93,7 @@ _ROOMS = {
         "UnreachableError",
         "UpstreamFailedError",
     ),
+    "helpers.batch": ("BatchResult",),
     "singleton": ("configure", "lm", "reset_singleton"),
     "strategies": ("Place", "Strategy"),
     "types": (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,9 +10,11 @@ from typing import Any, cast
 from ..core.outcome import Outcome
 from ..core.wire import (
     Body,
+    Bounds,
     Carrier,
     ChatRequest,
     Dialect,
+    EmbedRequest,
     EventReader,
     Request,
     Verdict,
@@ -65,15 +66,22 @@ def _carrier(dialect: Dialect, asked: Request) -> Carrier:
     return dialect if isinstance(asked, ChatRequest) else operation(dialect, type(asked))
 
 
-def largest(stages: Sequence[Stage], kind: type[Request]) -> int | None:
-    """Bytes that the most generous stage takes in one request; None: no limit is known."""
-    sizes = []
+def alike(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Stage]:
+    """Those that may answer for each other: vectors of two models cannot be compared."""
+    if kind is not EmbedRequest:
+        return stages
+    same = [stage for stage in stages if stage.is_same]
+    return same or stages[:1]
+
+
+def bounds_of(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Bounds]:
+    """What each stage takes in one request, where it can at all."""
+    found = []
     for stage in stages:
         with suppress(CapabilityError):
-            found = operation(stage.provider.dialect, kind)
-            sizes.append(found.bounds(stage.model or "", stage.endpoint).size or math.inf)
-    most = max(sizes, default=math.inf)
-    return None if most == math.inf else int(most)
+            chosen = operation(stage.provider.dialect, kind)
+            found.append(chosen.bounds(stage.model or "", stage.endpoint))
+    return found
 
 
 # What a chain's keywords may say of a chat alone.
@@ -127,6 +135,7 @@ class HttpExchange:
         """Sends once."""
         try:
             ready = grant.key.ready or await make_ready(grant)
+            grant.secret = grant.key.secret
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
         except TimeoutError as error:

@@ -97,6 +97,18 @@ class Judge:
         self._end(grant, (), now)
         self.herald.withdrawn(grant, now - grant.started)
 
+    def outdated(self, grant: Grant, verdict: Verdict[Any]) -> None:
+        """The secret that was refused is not the key's any more: nobody is to blame, and the
+        attempt goes again with the new one.
+        """
+        _hide_secrets(grant, verdict)
+        now = self._clock.now()
+        seconds, grant.started = now - grant.started, now
+        grant.run.call.attempts.append(_attempt(grant, verdict, seconds))
+        if self.herald.listeners:
+            self.herald.attempt_ended(grant, verdict, seconds)
+            self.herald.attempt_started(grant)
+
     def decide(self, grant: Grant) -> None:
         """The status line, or a stream's first event, is good: the trial is won."""
         if grant.lease.trials:
@@ -231,7 +243,7 @@ class Judge:
 
 
 def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
-    secret = grant.key.secret
+    secret = grant.secret or grant.key.secret
     verdict.message = redact(verdict.message, secret)
     verdict.body = redact_all(verdict.body, secret)
     verdict.code = redact(verdict.code, secret) if verdict.code else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
 from ..arguments import Steering, checked, steered
-from ..core.wire import Request, TranscribeRequest
+from ..core.wire import Bounds, Request, TranscribeRequest
 from ..engine.portal import PORTAL
 from ..types import TranscriptionResponse
 from .recording import AudioInput, recorded
@@ -21,7 +21,7 @@ class Transcriptions:
     """Recordings as text, for whoever can ask."""
 
     _ask: Callable[[Request, Steering], Awaitable[Any]]
-    _largest: Callable[[str, Steering], int | None]
+    _bounds: Callable[[type[Request], str, Steering], Sequence[Bounds]]
 
     async def transcribe(
         self,
@@ -73,5 +73,6 @@ class Transcriptions:
 
     def _most(self, said: Most, model: str, steering: Steering) -> int | None:
         if said == "provider":
-            return self._largest(model, steering)
+            sizes = [each.size for each in self._bounds(TranscribeRequest, model, steering)]
+            return max((size for size in sizes if size is not None), default=None)
         return None if said is None else checked("max_transcription_bytes", said)
