@@ -25,7 +25,7 @@ class Steering:
     timeout: float | None = None
     timeouts: Mapping[str, float] | None = None
     max_wait_seconds: float | None = None
-    affinity: str | None = None
+    affinity: str | int | None = None
     key_id: str | None = None
     tags: Tags = None
     region: str | None = None
@@ -87,6 +87,19 @@ def _complaint(keyword: str, ours: tuple[str, ...]) -> str | None:
         return "stream= is not for chat: use chat_stream(...), which returns the chunks"
     near = get_close_matches(keyword, ours, 1, CLOSE)
     return f"{keyword}= is not known; did you mean {near[0]}=?" if near else None
+
+
+def worded(affinity: str | int | None) -> str | None:
+    """A conversation's name; 17 and "17" are the same. Raises ConfigurationError for what
+    may not be alike in every process.
+    """
+    given: object = affinity
+    if given is not None and (isinstance(given, bool) or not isinstance(given, (str, int))):
+        raise ConfigurationError(
+            f"affinity must be a text or a whole number that names the conversation, "
+            f"not {type(given).__name__}"
+        )
+    return affinity if affinity is None else str(affinity)
 
 
 def checked(name: str, number: N, *, may_be_zero: bool = False) -> N:

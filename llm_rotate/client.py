@@ -10,7 +10,7 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from .arguments import Steering, Tags, check_call, checked, steered
+from .arguments import Steering, Tags, check_call, checked, steered, worded
 from .config import LMRotateConfig
 from .core.events import Listener
 from .core.wire import ChatRequest, EmbedRequest, Request
@@ -75,7 +75,7 @@ class LMRotate(ChatBatches):
         timeout: float | None = None,  # noqa: ASYNC109 - a deadline for the whole call
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
-        affinity: str | None = None,
+        affinity: str | int | None = None,
         key_id: str | None = None,
         tags: Tags = None,
         region: str | None = None,
@@ -95,8 +95,6 @@ class LMRotate(ChatBatches):
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.
         """
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
         check_call(model, messages, kwargs)
         narrowed = narrowed_to(key_id, tags, region)
         plan = self._plan(
@@ -129,7 +127,7 @@ class LMRotate(ChatBatches):
         timeout: float | None = None,
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
-        affinity: str | None = None,
+        affinity: str | int | None = None,
         key_id: str | None = None,
         tags: Tags = None,
         region: str | None = None,
@@ -146,8 +144,6 @@ class LMRotate(ChatBatches):
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
-            if pool.revival.is_due:
-                await pool.revival.look()
             plan = self._plan(
                 model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
             )
@@ -243,8 +239,6 @@ class LMRotate(ChatBatches):
     ) -> Grant:
         defaults = self._pool.config.defaults
         wait = _or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_s)
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
         stage = self._pool.stages(model, provider, narrowed)[0]
         plan = Plan(model or provider, (stage,), 0, wait)
         verdict, _ = await self._pool.rotation.run(plan, LoanExchange())
@@ -330,8 +324,6 @@ class LMRotate(ChatBatches):
         """Any request but a stream, through the rotation. ``models``: the request's own, and
         those that it goes on to.
         """
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
         plan = self._plan(
             models or request.model,
             steering.provider,
@@ -353,7 +345,7 @@ class LMRotate(ChatBatches):
         max_retries: int | None,
         timeout: float | None,
         max_wait_seconds: float | None,
-        affinity: str | None,
+        affinity: str | int | None,
     ) -> Plan:
         pool = self._pool
         defaults = pool.config.defaults
@@ -370,7 +362,7 @@ class LMRotate(ChatBatches):
             max_wait_s=_or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_seconds),
             timeout_s=limit,
             deadline=math.inf if limit is None else pool.clock.now() + limit,
-            affinity=affinity if affinity is None else str(affinity),
+            affinity=worded(affinity),
             is_pinned=provider is not None,
         )
 
