@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -10,9 +11,11 @@ from typing import Any, cast
 from ..core.outcome import Outcome
 from ..core.wire import (
     Body,
+    Bounds,
     Carrier,
     ChatRequest,
     Dialect,
+    EmbedRequest,
     EventReader,
     HttpRequest,
     Ready,
@@ -20,6 +23,7 @@ from ..core.wire import (
     Verdict,
     operation,
 )
+from ..errors import CapabilityError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
@@ -68,6 +72,24 @@ def _always() -> bool:
 
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
     return dialect if isinstance(asked, ChatRequest) else operation(dialect, type(asked))
+
+
+def alike(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Stage]:
+    """Those that may answer for each other: vectors of two models cannot be compared."""
+    if kind is not EmbedRequest:
+        return stages
+    same = [stage for stage in stages if stage.is_same]
+    return same or stages[:1]
+
+
+def bounds_of(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Bounds]:
+    """What each stage takes in one request, where it can at all."""
+    found = []
+    for stage in stages:
+        with suppress(CapabilityError):
+            chosen = operation(stage.provider.dialect, kind)
+            found.append(chosen.bounds(stage.model or "", stage.endpoint))
+    return found
 
 
 # What a chain's keywords may say of a chat alone.

@@ -17,12 +17,14 @@ from ..core.wire import (
     HttpRequest,
     Operation,
     Ready,
+    TranscribeRequest,
     Verdict,
 )
 from ..types import ChatResponse
 from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
 from .limit_headers import readings_in
+from .openai_audio import OpenAITranscriptions
 from .openai_embeddings import OpenAIEmbeddings
 from .openai_urls import post, template
 from .parts import static_headers
@@ -36,7 +38,10 @@ class OpenAIEndpoint:
     name: str
     path: str
     counts_cached = True
-    operations: Mapping[type, Operation] = {EmbedRequest: OpenAIEmbeddings()}
+    operations: Mapping[type, Operation] = {
+        EmbedRequest: OpenAIEmbeddings(),
+        TranscribeRequest: OpenAITranscriptions(),
+    }
 
     @abstractmethod
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes: ...

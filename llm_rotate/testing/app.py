@@ -18,11 +18,13 @@ from .anthropic_wire import AnthropicWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .multipart import form_of
 from .openai_wire import OpenAIWire
 from .render import render
 from .responses_wire import ResponsesWire
 from .routes import Route, base_path, find_route, secret_in, without_secrets
 from .script import KeyScript, Plan, ProviderScript, Refusal, UpstreamScript, Visit
+from .transcriptions_wire import TranscriptionsWire
 from .wire import Call, Wire
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin w
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions, responses and embeddings, and Anthropic
-    messages, told what to do.
+    """Services that speak OpenAI chat completions, responses, embeddings and transcriptions,
+    and Anthropic messages, told what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``. Secrets that it
     was not told about are accepted, unless ``strict_keys``. ``log_size`` bounds ``log``, in
@@ -59,6 +61,7 @@ class Simulator:
             "openai": OpenAIWire(),
             "openai_responses": self._responses,
             "openai embeddings": EmbeddingsWire(),
+            "openai transcriptions": TranscriptionsWire(),
             "anthropic": AnthropicWire(),
         }
         self._faults: Faults | None = None
@@ -253,7 +256,7 @@ class Simulator:
             plan.refusal = Refusal("status", status=404)
 
     def _see(self, request: SimRequest, key: str, now: float) -> Seen:
-        body = _json_object(request.body)
+        body = form_of(request.headers, request.body) or _json_object(request.body)
         seen = Seen(now, key, "", request.path, without_secrets(request.headers), body)
         self.log.append(seen)
         self._total += 1

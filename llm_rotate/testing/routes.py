@@ -10,6 +10,7 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     "/chat/completions": ("openai", "openai"),
     "/responses": ("openai_responses", "openai"),
     "/embeddings": ("openai embeddings", "openai"),
+    "/audio/transcriptions": ("openai transcriptions", "openai"),
     "/messages": ("anthropic", "anthropic"),
 }
 # What the base URL of a provider has below the provider's own folder; others have /v1.
