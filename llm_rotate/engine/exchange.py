@@ -97,8 +97,10 @@ class HttpExchange:
 
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """Sends once."""
+        ready, wall = grant.key.ready, self._judge.wall()
         try:
-            ready = grant.key.ready or await make_ready(grant)
+            if ready is None or ready.until <= wall:
+                ready = await make_ready(grant)
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
         except TimeoutError as error:
@@ -106,7 +108,9 @@ class HttpExchange:
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
         dialect = grant.stage.provider.dialect
-        request = dialect.build(self._request, self._body, ready, self._judge.wall())
+        request = dialect.build(self._request, self._body, ready, wall)
+        if ready.sign is not None:
+            request = ready.sign(request, self._judge.wall())
         sent_at = self._judge.now()
         try:
             answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)

@@ -66,7 +66,11 @@ class ProviderFacts:
 
 @dataclass(slots=True, eq=False)
 class PoolKey:
-    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns."""
+    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
+
+    ``source``: what credentials that expire are read from. ``sent_secret``: what of the secret
+    requests show, and answers may echo.
+    """
 
     spec: KeySpec
     provider: ProviderFacts
@@ -76,11 +80,17 @@ class PoolKey:
     quotas: Quotas = field(repr=False)
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    sent_secret: str | None = field(default=None, repr=False)
+    source: Any = field(default=None, repr=False)
     served: int = 0
 
     @property
     def key_id(self) -> str:
         return self.spec.key_id
+
+    def forget(self) -> None:
+        """Its secret was refused: the next use reads it anew, for it may have been changed."""
+        self.ready = self.source = None
 
     @property
     def shown_ref(self) -> str:
