@@ -136,6 +136,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "fallback_chains": "By model, by provider, or `*` for every model without a chain of "
         "its own or its provider's; see [Stages](#stages).",
         "quota_groups": "By name; see [Groups](#groups).",
+        "limits": "[Limits](#limits) of all keys together, beside those of each.",
         "state_store": "See [Store](#store).",
         "http": "See [HTTP](#http).",
     },
@@ -183,6 +184,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "cost_per_1k_output_tokens": "US dollars; both must be given.",
         "day_ends": "The time zone (`America/Los_Angeles`) at whose midnight daily limits begin "
         "anew.",
+        "header_bucket_scope": "Whether the limits that answers tell of in headers are a minute's "
+        "or a day's. `auto`: as their resets say.",
         "env": "Environment variables that hold its keys, for `configure()` without arguments. "
         "Read from the built-in providers.",
         "env_auth_config": "Fields of `auth_config` and the variables that hold those.",
@@ -198,6 +201,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "quarantine_seconds": "As `default_quarantine_seconds`, likewise.",
         "max_consecutive_failures": "As the provider's, likewise.",
         "max_wait_seconds": "How long one call may wait, in all, when every key rests.",
+        "output_tokens": "Reserved for an answer where the request does not say how long it may "
+        "be. None: what recent answers suggest.",
         "timeouts": "See [Timeouts](#timeouts).",
     },
     "TimeoutsConfig": {

@@ -11,8 +11,8 @@ class ChatMessage(TypedDict, total=False):
     """One message, OpenAI-shaped; every dialect converts it.
 
     ``role`` is system, user, assistant or tool; ``content`` a string or a list of parts
-    (OpenAI's own part shapes, or :class:`ContentPart`). ``reasoning_details``: as an answer
-    gave them; each dialect takes its own and leaves the others out.
+    (OpenAI's own part shapes, or :class:`ContentPart`). ``native`` is for
+    :attr:`ChatResponse.message` to fill.
     """
 
     role: str
@@ -20,7 +20,7 @@ class ChatMessage(TypedDict, total=False):
     name: str
     tool_calls: list[dict[str, Any]]
     tool_call_id: str
-    reasoning_details: list[dict[str, Any]]
+    native: dict[str, Any]
 
 
 class ContentPart(TypedDict, total=False):
@@ -102,9 +102,9 @@ class ChatResponse:
     ``id``: the provider's name for the answer. ``parsed``: the content as ``response_format``
     asked for it, an instance of the pydantic class or a plain JSON value; None if none was
     asked for or the content does not fit. ``logprobs``: one dict per token (``token``,
-    ``logprob``, ``top_logprobs``) where they were asked for. ``reasoning_details``: the
-    provider's own records of its thinking, with their signatures, which :attr:`message`
-    carries into the next turn.
+    ``logprob``, ``top_logprobs``) where they were asked for. ``native``: the assistant's
+    message in the provider's own words, with its thinking and signatures, which
+    :attr:`message` carries into the next turn.
     """
 
     content: str
@@ -123,14 +123,25 @@ class ChatResponse:
     id: str | None = None
     parsed: Any = None
     logprobs: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    reasoning_details: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    native: Any = field(default=None, repr=False)
 
     @property
-    def message(self) -> dict[str, Any]:
-        """The answer as an assistant's message, to be put behind the others for the next turn."""
-        found: dict[str, Any] = {"role": "assistant", "content": self.content or None}
-        more = {"tool_calls": self.tool_calls, "reasoning_details": self.reasoning_details}
-        return found | {name: list(value) for name, value in more.items() if value}
+    def message(self) -> ChatMessage:
+        """The assistant's message, to be appended to ``messages`` for the next turn.
+
+        OpenAI-shaped, and JSON through and through. Beside text and tool calls it carries the
+        provider's own words: the provider that gave them gets them back just as they were,
+        with thinking, signatures and the order of things; any other gets text and tool calls,
+        and so does every provider once you have changed one of those.
+        """
+        message: ChatMessage = {"role": "assistant", "content": self.content or None}
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        elif not self.content:
+            message["content"] = ""  # None needs tool calls beside it
+        if self.native is not None:
+            message["native"] = {"provider": self.provider, "content": self.native}
+        return message
 
 
 @dataclass(slots=True)

@@ -94,7 +94,9 @@ class DefaultsConfig(Entry):
     """What holds where nothing more specific is said.
 
     ``selection_strategy`` is a name, or in Python a strategy of your own. ``max_retries``
-    bounds the retries of one call, ``max_wait_seconds`` its waiting for a key.
+    bounds the retries of one call, ``max_wait_seconds`` its waiting for a key. ``output_tokens``
+    are reserved for the answer of a request that does not say how long it may be; None for
+    what recent answers suggest.
     """
 
     selection_strategy: Any = Field(
@@ -105,6 +107,7 @@ class DefaultsConfig(Entry):
     quarantine_seconds: Seconds = 300.0
     max_consecutive_failures: Count = 5
     max_wait_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    output_tokens: Count | None = None
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
 
     @field_validator("selection_strategy")
@@ -219,6 +222,7 @@ class ProviderConfig(Entry):
     ``env_auth_config`` fields of auth_config with the variables that hold those. ``flags``:
     how this service departs from its dialect. Costs are in US dollars per 1,000 tokens.
     ``day_ends``: the time zone at whose midnight daily limits begin anew.
+    ``header_bucket_scope``: whether the limits that answers tell of are a minute's or a day's.
     """
 
     name: str = ""
@@ -240,6 +244,7 @@ class ProviderConfig(Entry):
     cost_per_1k_input_tokens: Price | None = None
     cost_per_1k_output_tokens: Price | None = None
     day_ends: TimeZone = "UTC"
+    header_bucket_scope: Literal["auto", "minute", "day"] = "auto"
     env: list[str] = Field(default_factory=list)
     env_auth_config: dict[str, str] = Field(default_factory=dict)
     flags: dict[str, Any] = Field(default_factory=dict)

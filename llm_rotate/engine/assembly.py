@@ -71,6 +71,7 @@ class Assembly:
             deadline_s=limits.deadline,
             resets=days_of(entry.day_ends, self._clock),
             prices=(entry.cost_per_1k_input_tokens, entry.cost_per_1k_output_tokens),
+            header_scope=entry.header_bucket_scope,
         )
 
     def _key(self, index: int, key: KeyConfig) -> PoolKey:

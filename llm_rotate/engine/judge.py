@@ -11,7 +11,7 @@ from typing import Any
 from ..core.bucket import Tokens
 from ..core.estimate import Estimator
 from ..core.keystate import Change
-from ..core.learned import Reading
+from ..core.learned import Reading, of_scope
 from ..core.limits import owed
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome
 from ..core.pool import RENEW_SECONDS, News, StateStore
@@ -123,6 +123,7 @@ class Judge:
         self, grant: Grant, changes: Sequence[Change], now: float, owed: Tokens | None = None
     ) -> None:
         self.live.pop(grant.lease.id, None)
+        grant.stage.ended(grant.lease.candidate.index)
         self.store.settle(grant.lease, changes, now, owed)
 
     def _owed(self, grant: Grant, verdict: Verdict[Any], fault: Fault) -> Tokens | None:
@@ -153,6 +154,10 @@ class Judge:
         buckets = grant.lease.candidate.buckets
         if not buckets or buckets[-1] is not spec:
             self.books.watch(spec.name)
+        provider = grant.stage.provider
+        if provider.header_scope != "auto":
+            day_seconds = provider.resets(now)[0] - now
+            readings = of_scope(readings, provider.header_scope, spec.window_seconds, day_seconds)
         self.store.learn(grant.lease, spec, readings, now)
 
     def _count(self, grant: Grant, verdict: Verdict[Any], fault: Fault, now: float) -> None:
@@ -165,7 +170,8 @@ class Judge:
         if fault.effect is Effect.CLEAR:
             with self._counting:
                 tally.answered(verdict.used)
-            stage.note(index, False, grant.first_s if grant.first_s is not None else seconds)
+            first = grant.first_s if grant.first_s is not None else seconds
+            stage.note(index, False, first, verdict.used.total_tokens if verdict.used else 0)
         elif fault.blame is not Blame.CALLER:
             with self._counting:
                 tally.failures += 1

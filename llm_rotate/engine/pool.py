@@ -75,7 +75,8 @@ class Pool:
         self.loops = Loops(seams.open_transport or self._open_transport)
         self.ledger = Ledger()
         herald = Herald(self.clock, UsageLog(self._price))
-        books = Books(self.ledger, Estimator(), self._price, self._watch)
+        estimator = Estimator(output_tokens=config.defaults.output_tokens)
+        books = Books(self.ledger, estimator, self._price, self._watch)
         self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
         self.rotation = Rotation(self.judge, self.clock, seams.rng)
@@ -202,6 +203,7 @@ class Pool:
             )
         before, now = self._now, self._configured(config)
         self._now = now
+        self.judge.books.estimator.output_tokens = config.defaults.output_tokens
         if config.http != before.config.http:
             self.loops.retire()
         known, moment = before.assembly.identities(), self.clock.now()

@@ -48,7 +48,7 @@ class AnthropicMessages:
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
         if request.upstream is not None:
             cannot(self.name, f"upstream {request.upstream!r}")
-        system, messages = split(request.messages)
+        system, messages = split(request.messages, endpoint.provider)
         default = endpoint.flags.get("default_max_tokens", _DEFAULT_MAX_TOKENS)
         body: dict[str, Any] = {
             "model": request.model,

@@ -23,9 +23,9 @@ from ..types import ChatResponse
 from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
 from .limit_headers import readings_in
-from .openai_answer import fault_in, response_of
+from .openai_answer import fault_in, response_of, said
 from .openai_events import OpenAITally
-from .parts import cannot, checked, raw_part, static_headers, written
+from .parts import Said, cannot, checked, own_words, raw_part, static_headers, written
 from .reading import as_dict
 from .schema import model_schema, openai_format
 from .sdk_errors import classify
@@ -62,7 +62,7 @@ class OpenAIChat:
         flags = endpoint.flags
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": _messages(request.messages),
+            "messages": _messages(request.messages, endpoint.provider),
         }
         if request.max_tokens is not None:
             body[flags.get("max_tokens_field", "max_tokens")] = request.max_tokens
@@ -157,13 +157,31 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _messages(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return [
-        {**message, "content": [_part(part) for part in message["content"]]}
-        if isinstance(checked("openai", message).get("content"), list | tuple)
-        else message
-        for message in messages
-    ]
+def _messages(messages: Sequence[Mapping[str, Any]], provider: str) -> list[Any]:
+    return [_message(checked("openai", message), provider) for message in messages]
+
+
+def _message(message: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
+    if "native" in message:
+        own = own_words(message, provider, _said)
+        if own is not None:
+            return _sent_back(own)
+        message = {name: message[name] for name in message if name != "native"}
+    if isinstance(message.get("content"), list | tuple):
+        return {**message, "content": [_part(part) for part in message["content"]]}
+    return message
+
+
+def _said(native: Any) -> Said | None:
+    return said(native) if isinstance(native, dict) else None
+
+
+def _sent_back(own: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer's message, as it came. Fields that say nothing are left out: of some of them
+    their own provider takes no null.
+    """
+    kept = {name: own[name] for name in own if own[name] is not None or name == "content"}
+    return {"role": "assistant", "content": None} | kept
 
 
 def _part(part: Any) -> Any:
