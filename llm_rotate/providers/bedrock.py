@@ -54,7 +54,7 @@ class BedrockConverse:
             cannot(self.name, f"upstream {request.upstream!r}")
         if request.stream or endpoint.auth == "sigv4":
             _need_botocore()
-        system, messages = split(request.messages)
+        system, messages = split(request.messages, endpoint.provider)
         body: dict[str, Any] = {"messages": messages}
         if system:
             body["system"] = system

@@ -9,6 +9,7 @@ from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk, Usage
 from .faults import BEDROCK, broken, judge
 from .jsonio import dumps, loads
+from .parts import Said
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
 from .stream import Found
 
@@ -20,17 +21,23 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
     if not isinstance(message.get("content"), list):
         return None
     blocks = [block for block in message["content"] if isinstance(block, dict)]
-    thoughts = [block for block in blocks if "reasoningContent" in block]
+    text, calls = said(blocks)
     return ChatResponse(
-        content="".join(map(_text, blocks)),
+        content=text,
         model=model,
         usage=usage_of(body.get("usage")),
         finish_reason=as_text_or_none(body.get("stopReason")),
         raw=body,
-        tool_calls=[_tool_call(block["toolUse"]) for block in blocks if _is_call(block)],
-        reasoning="".join(map(_thought, thoughts)),
-        reasoning_details=thoughts,
+        tool_calls=calls,
+        reasoning="".join(map(_thought, blocks)),
+        native=blocks,
     )
+
+
+def said(blocks: list[dict[str, Any]]) -> Said:
+    """The text and tool calls of an assistant's message."""
+    calls = [_tool_call(block["toolUse"]) for block in blocks if _is_call(block)]
+    return "".join(map(_text, blocks)), calls
 
 
 def usage_of(value: object) -> Usage:
@@ -57,7 +64,7 @@ def _text(block: dict[str, Any]) -> str:
 
 
 def _thought(block: dict[str, Any]) -> str:
-    return as_text(as_dict(as_dict(block["reasoningContent"]).get("reasoningText")).get("text"))
+    return as_text(as_dict(as_dict(block.get("reasoningContent")).get("reasoningText")).get("text"))
 
 
 def _is_call(block: dict[str, Any]) -> bool:

@@ -2,8 +2,8 @@
 
 System messages are gathered; messages of one role in a row become one; tool results are blocks
 of a user message. Blocks in Converse's own shapes pass as they are. A ``cache_control`` on a
-part, a tool or a tool result is a cache point behind it. A message's ``name`` has no place
-there and is dropped.
+part, a message, a tool, its call or its result is a cache point behind it. A message's ``name``
+has no place there and is dropped.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from .bedrock_answer import said
 from .jsonio import loads
-from .parts import cannot, checked, from_data_url, raw_part
-from .reading import as_dict, as_list
+from .parts import Said, cannot, checked, from_data_url, own_words, raw_part
+from .reading import as_dict
 
 _NAME = "bedrock"
 Block = Mapping[str, Any]
@@ -82,19 +83,24 @@ _OWN = frozenset(
 )
 
 
-def split(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Block], list[dict[str, Any]]]:
-    """(system, messages)."""
+def split(
+    messages: Sequence[Mapping[str, Any]], provider: str
+) -> tuple[list[Block], list[dict[str, Any]]]:
+    """(system, messages). ``provider``: whom they go to."""
     system: list[Block] = []
     found: list[dict[str, Any]] = []
     for message in messages:
         role = str(checked(_NAME, message).get("role"))
         if role in {"system", "developer"}:
-            system += _blocks(message.get("content"))
+            system += _content(message)
             continue
         convert = _BY_ROLE.get(role)
         if convert is None:
             cannot(_NAME, f"a message of role {role!r}")
-        to, blocks = convert(message)
+        own = own_words(message, provider, _said)
+        to, blocks = convert(message) if own is None else ("assistant", _without_empty(own))
+        if not blocks and to == "assistant":
+            continue  # an answer without a word, which the provider would refuse
         if found and found[-1]["role"] == to:
             found[-1]["content"] += blocks
         else:
@@ -151,19 +157,27 @@ def tool_choice(given: Any) -> Any:
     return {"tool": {"name": name}} if name else given
 
 
+def _said(native: Any) -> Said | None:
+    """None also where a tool call was cut off: no request takes that."""
+    if not isinstance(native, list) or not all(isinstance(block, dict) for block in native):
+        return None
+    uses = [block["toolUse"] for block in native if "toolUse" in block]
+    return said(native) if all(isinstance(as_dict(u).get("input"), dict) for u in uses) else None
+
+
 def _user(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
-    return "user", _blocks(message.get("content"))
+    return "user", _content(message)
 
 
 def _assistant(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+    for name in ("audio", "function_call"):
+        if message.get(name):
+            cannot(_NAME, f"an assistant message with {name}")
     calls = message.get("tool_calls") or ()
     if not isinstance(calls, list | tuple):
         cannot(_NAME, "tool_calls that are not a list")
-    return "assistant", [
-        *(block for block in as_list(message.get("reasoning_details")) if _is_own(block)),
-        *_blocks(message.get("content")),
-        *(_call(call) for call in calls),
-    ]
+    used = [block for call in calls for block in _marked(call, _call(call))]
+    return "assistant", [*_content(message), *used]
 
 
 def _tool_result(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
@@ -178,7 +192,7 @@ _BY_ROLE: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, list[Block]]]] =
 }
 
 
-def _call(call: Any) -> Block:
+def _call(call: Any) -> dict[str, Any]:
     function = as_dict(as_dict(call).get("function"))
     if not isinstance(function.get("name"), str):
         cannot(_NAME, "a tool call that is no dict with the name of a function")
@@ -199,15 +213,24 @@ def _arguments(given: Any) -> dict[str, Any]:
     return found
 
 
+def _content(message: Mapping[str, Any]) -> list[Block]:
+    blocks = _blocks(message.get("content"))
+    return [*blocks[:-1], *_marked(message, blocks[-1])] if blocks else []
+
+
 def _blocks(content: Any) -> list[Block]:
     """A message's content as blocks. Empty text is left out: the provider refuses it."""
-    if content is None or content == "":
+    if content is None:
         return []
     if isinstance(content, str):
-        return [{"text": content}]
+        return _without_empty([{"text": content}])
     if not isinstance(content, list | tuple):
         cannot(_NAME, f"content of type {type(content).__name__}")
-    return [block for part in content for block in _part(part)]
+    return _without_empty([block for part in content for block in _part(part)])
+
+
+def _without_empty(blocks: Sequence[Block]) -> list[Block]:
+    return [block for block in blocks if block != {"text": ""}]
 
 
 def _part(part: Any) -> list[Block]:
@@ -220,8 +243,7 @@ def _part(part: Any) -> list[Block]:
     convert = _PARTS.get(str(part.get("type")))
     if convert is None:
         cannot(_NAME, f"a part of type {part.get('type')!r}")
-    block = convert(part)
-    return [] if block == {"text": ""} else _marked(part, block)
+    return _marked(part, convert(part))
 
 
 def _is_own(part: Any) -> bool:
@@ -307,7 +329,7 @@ def _document_name(filename: Any) -> str:
     return " ".join(_UNNAMABLE.sub(" ", stem).split())[: _LONGEST_NAME - 6] or "document"
 
 
-def _marked(given: Mapping[str, Any], block: dict[str, Any]) -> list[Block]:
+def _marked(given: Mapping[str, Any], block: Block) -> list[Block]:
     """The block, and a cache point if it has a ``cache_control``."""
     control = given.get("cache_control")
     if not control:

@@ -50,7 +50,9 @@ _BEDROCK = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_
 _BEDROCK_KEY = "https://github.com/ai4s-research/open-science/issues/53"
 _BEDROCK_DAY = "https://github.com/minorun365/agent-book/issues/29"
 _BEDROCK_ON_DEMAND = "https://github.com/anthropics/claude-code/issues/1466"
-_BEDROCK_MODEL = "cassette test_bedrock_error in the tests of https://github.com/pydantic/pydantic-ai"
+_BEDROCK_MODEL = (
+    "cassette test_bedrock_error in the tests of https://github.com/pydantic/pydantic-ai"
+)
 _AWS_SESSION = "https://github.com/Aider-AI/aider/issues/1986"
 
 

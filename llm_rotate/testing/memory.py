@@ -191,7 +191,7 @@ def _sim_request(request: HttpRequest) -> SimRequest:
     headers = {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers
     }
-    return SimRequest(request.method, path, headers, request.body)
+    return SimRequest(request.method, path, {"host": url.netloc, **headers}, request.body)
 
 
 def _wall(loop: asyncio.AbstractEventLoop) -> float:
