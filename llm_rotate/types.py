@@ -145,6 +145,48 @@ class ChatResponse:
 
 
 @dataclass(slots=True)
+class EmbeddingResponse:
+    """A text as a vector. ``embedding``: a list of floats, or a numpy array of float32 where
+    ``as_array=True`` asked for one; the other fields are those of :class:`ChatResponse`.
+    """
+
+    embedding: Any = field(repr=False)
+    provider: str = ""
+    model: str = ""
+    key_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    latency_ms: float = 0.0
+    request_id: str | None = None
+    upstream: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(slots=True)
+class TranscriptionResponse:
+    """A recording as text.
+
+    ``language``: as the provider names it; ``duration_s``: seconds of sound; ``segments`` and
+    ``words``: dicts with ``start`` and ``end`` in seconds, where the provider tells them. The
+    other fields are those of :class:`ChatResponse`.
+    """
+
+    text: str
+    provider: str = ""
+    model: str = ""
+    key_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    latency_ms: float = 0.0
+    language: str | None = None
+    duration_s: float | None = None
+    segments: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    words: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)
+    request_id: str | None = None
+    upstream: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(slots=True)
 class StreamChunk:
     """A piece of a streamed answer.
 

@@ -181,6 +181,16 @@ class HttpConfig(Entry):
     max_connections: Count = 1000
     trust_env: bool = True
 
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, url: str | None) -> str | None:
+        return None if url is None else checks.proxy_address(url)
+
+    @field_validator("verify")
+    @classmethod
+    def _can_verify(cls, verify: bool | str) -> bool | str:
+        return verify if isinstance(verify, bool) else checks.certificates(verify)
+
     @field_serializer("proxy")
     def _without_password(self, url: str | None) -> str | None:
         return None if url is None else checks.without_password(url)

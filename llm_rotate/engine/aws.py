@@ -6,12 +6,9 @@ is JSON here: the three arguments that boto3 takes.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import math
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,17 +17,14 @@ from typing import Any
 
 from ..core.redact import redact
 from ..core.wire import Endpoint, HttpRequest
-from ..secrets import SecretError, scheme_of
-from .joined import Joined
+from ..secrets import SecretError
 
 _SERVICE = "bedrock"
 _STAMP = "%Y%m%dT%H%M%SZ"
 _ROLE_SESSION = "llm-rotate"
 # Seconds between two questions whether credentials that expire are still good. botocore fetches
 # new ones from 15 minutes before they expire on.
-_ASKED_AGAIN_S = 60.0
-
-LookUp = Callable[[str], Awaitable[str]]
+ASKED_AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +33,7 @@ class AccessKey:
 
     access_key: str
     secret_key: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
+    token: str = field(default="", repr=False)
 
     def written(self) -> str:
         """As JSON."""
@@ -56,72 +50,40 @@ class AccessKey:
 def _access_key(secret: str) -> AccessKey:
     said = json.loads(secret)
     return AccessKey(
-        said["aws_access_key_id"], said["aws_secret_access_key"], said.get("aws_session_token")
+        said["aws_access_key_id"], said["aws_secret_access_key"], said.get("aws_session_token", "")
     )
 
 
-def session_token(secret: str) -> str | None:
+def session_token(secret: str) -> str:
     """The only part of the credentials that goes over the wire."""
     return _access_key(secret).token
 
 
-class AwsSource:
-    """Where one key's credentials come from, by its auth_config.
-
-    ``access_key_id`` (with the secret access key behind secret_ref, and a ``session_token`` by
-    reference); else ``profile``; else what botocore finds in the environment, its files, the
+class Source:
+    """Where credentials that change by themselves come from, by a key's auth_config: ``given``
+    ones; else a ``profile``; else what botocore finds in the environment, its files, the
     container or the machine. ``role_arn`` (with ``external_id``) is then assumed with them.
     """
 
-    def __init__(self, endpoint: Endpoint, secret_ref: str, look_up: LookUp) -> None:
-        self._auth = endpoint.auth_config
-        self._secret_ref = secret_ref
-        self._look_up = look_up
+    def __init__(self, auth: Mapping[str, Any], given: AccessKey | None) -> None:
+        self._auth = auth
+        self._given = given
         self._credentials: Any = None
-        self._lock = threading.Lock()
-        self._given: AccessKey | None = None
-        self._joined = Joined(self._fetch)
 
-    @property
-    def _is_static(self) -> bool:
-        return "access_key_id" in self._auth and "role_arn" not in self._auth
+    def read(self) -> AccessKey:
+        """The credentials that are good now. Blocks: reads files, runs programs, asks services.
 
-    async def read(self) -> str:
-        """The credentials that are good now. Raises SecretError."""
-        if "access_key_id" in self._auth:
-            self._given = await self._read_given()
-            if self._is_static:
-                return self._given.written()
-        return (await self._joined()).written()
-
-    def until(self, wall: float) -> float:
-        """When to read again, in epoch seconds like ``wall``."""
-        return math.inf if self._is_static else wall + _ASKED_AGAIN_S
-
-    async def _read_given(self) -> AccessKey:
-        token = self._auth.get("session_token")
-        return AccessKey(
-            await self._resolved(self._auth["access_key_id"]),
-            await self._look_up(self._secret_ref),
-            await self._resolved(token) if token else None,
-        )
-
-    async def _resolved(self, value: str) -> str:
-        """What ``value`` refers to, or the value itself."""
-        return await self._look_up(value) if scheme_of(value) else value
-
-    def _fetch(self) -> AccessKey:
-        """Blocks: reads files, runs programs, asks services."""
+        Raises SecretError.
+        """
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
-            with self._lock:
-                self._credentials = self._credentials or self._opened()
+            self._credentials = self._credentials or self._opened()
             found = self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             reason = redact(str(error))
         else:
-            return AccessKey(found.access_key, found.secret_key, found.token)
+            return AccessKey(found.access_key, found.secret_key, found.token or "")
         raise SecretError(f"AWS gave no credentials: {reason}")
 
     def _opened(self) -> Any:
@@ -134,7 +96,7 @@ class AwsSource:
         base = (
             session.get_credentials()
             if given is None
-            else found_by.Credentials(given.access_key, given.secret_key, given.token)
+            else found_by.Credentials(given.access_key, given.secret_key, given.token or None)
         )
         if base is None:
             raise NoCredentialsError
@@ -154,10 +116,18 @@ def _role_arguments(auth: Mapping[str, Any]) -> dict[str, str]:
     return {"RoleSessionName": _ROLE_SESSION, **external}
 
 
-async def signer(secret: str, endpoint: Endpoint) -> Callable[[HttpRequest, float], HttpRequest]:
+def is_loaded() -> bool:
+    """Whether the signer can be used at once."""
+    return "botocore.auth" in sys.modules
+
+
+def load() -> None:
+    """Imports the signer, which takes a tenth of a second."""
+    import_module("botocore.auth")
+
+
+def signer(secret: str, endpoint: Endpoint) -> Callable[[HttpRequest, float], HttpRequest]:
     """Signs requests with the credentials in ``secret``."""
-    if "botocore.auth" not in sys.modules:
-        await asyncio.to_thread(import_module, "botocore.auth")  # takes a tenth of a second
     return partial(_signed, _access_key(secret), endpoint.auth_config["region"])
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.bucket import Tokens
 from ..core.estimate import Estimator
@@ -16,9 +16,9 @@ from ..core.limits import owed
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome
 from ..core.pool import RENEW_SECONDS, News, StateStore
 from ..core.redact import redact, redact_all, shows
-from ..core.wire import Verdict
+from ..core.wire import Response, Verdict
 from ..errors import LMRotateError
-from ..types import Attempt, ChatResponse, Usage
+from ..types import Attempt, Usage
 from .bell import Bell
 from .clock import Clock
 from .consequences import Consequences, cleared
@@ -26,6 +26,8 @@ from .herald import Herald
 from .ledger import Ledger, Price
 from .run import Grant, Run
 from .stages import Stage
+
+R = TypeVar("R", bound=Response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,18 @@ class Judge:
         now = self._clock.now()
         self._end(grant, (), now)
         self.herald.withdrawn(grant, now - grant.started)
+
+    def outdated(self, grant: Grant, verdict: Verdict[Any]) -> None:
+        """The secret that was refused is not the key's any more: nobody is to blame, and the
+        attempt goes again with the new one.
+        """
+        _hide_secrets(grant, verdict)
+        now = self._clock.now()
+        seconds, grant.started = now - grant.started, now
+        grant.run.call.attempts.append(_attempt(grant, verdict, seconds))
+        if self.herald.listeners:
+            self.herald.attempt_ended(grant, verdict, seconds)
+            self.herald.attempt_started(grant)
 
     def decide(self, grant: Grant) -> None:
         """The status line, or a stream's first event, is good: the trial is won."""
@@ -212,13 +226,13 @@ class Judge:
         """The caller went away with the answer half read, or gave a lent key back."""
         self.herald.call_ended(run, None, None)
 
-    def answered(self, run: Run, verdict: Verdict[ChatResponse]) -> ChatResponse:
+    def answered(self, run: Run, verdict: Verdict[R]) -> R:
         """The call ends well: its answer, with what the pool knows of it."""
         response, grant = verdict.value, run.last_grant
         if response is None or grant is None:
             raise AssertionError("an ok verdict carries its answer")
         if response.request_id is not None:
-            response.request_id = redact(response.request_id, grant.key.sent_secret)
+            response.request_id = redact(response.request_id, grant.sent_secret)
         response.provider = grant.stage.provider.name
         response.key_id = grant.key.spec.key_id
         response.upstream = response.upstream or grant.stage.upstream
@@ -229,7 +243,7 @@ class Judge:
 
 
 def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
-    secret = grant.key.sent_secret
+    secret = grant.sent_secret
     verdict.message = redact(verdict.message, secret)
     verdict.body = redact_all(verdict.body, secret)
     verdict.code = redact(verdict.code, secret) if verdict.code else None

@@ -74,12 +74,12 @@ class Pool:
         self._now = self._configured(config)
         self.loops = Loops(seams.open_transport or self._open_transport)
         self.ledger = Ledger()
-        herald = Herald(self.clock, UsageLog(self._price))
+        herald = Herald(self.clock, UsageLog(self.price))
         estimator = Estimator(output_tokens=config.defaults.output_tokens)
-        books = Books(self.ledger, estimator, self._price, self._watch)
+        books = Books(self.ledger, estimator, self.price, self._watch)
         self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
-        self.rotation = Rotation(self.judge, self.clock, seams.rng)
+        self.rotation = Rotation(self.judge, self.revival, self.clock, seams.rng)
         self.store.listen(self._hear)
         self.judge.bell.began = self._watch_store
         _POOLS.add(self)
@@ -99,7 +99,8 @@ class Pool:
         prices = {name: facts.prices for name, facts in assembly.providers.items()}
         return _Configured(config, assembly, Prices(prices))
 
-    def _price(self, provider: str, model: str, usage: Usage) -> float | None:
+    def price(self, provider: str, model: str, usage: Usage) -> float | None:
+        """US dollars; None where no price is known."""
         return self._now.prices(provider, model, usage)
 
     # -- stages
@@ -276,7 +277,7 @@ class Pool:
 
     def usage(self) -> dict[str, Any]:
         """Counts of this process since it began."""
-        return self.ledger.summary(self._price)
+        return self.ledger.summary(self.price)
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -69,8 +69,7 @@ class ProviderFacts:
 class PoolKey:
     """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
 
-    ``source``: what credentials that expire are read from. ``sent_secret``: what of the secret
-    requests show, and answers may echo.
+    ``source``: what credentials that expire are read from.
     """
 
     spec: KeySpec
@@ -81,7 +80,6 @@ class PoolKey:
     quotas: Quotas = field(repr=False)
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
-    sent_secret: str | None = field(default=None, repr=False)
     source: Any = field(default=None, repr=False)
     served: int = 0
 

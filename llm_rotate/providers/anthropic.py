@@ -10,7 +10,16 @@ from typing import Any
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, HttpRequest, Ready, Verdict
+from ..core.wire import (
+    ChatRequest,
+    Endpoint,
+    EventReader,
+    Headers,
+    HttpRequest,
+    Operation,
+    Ready,
+    Verdict,
+)
 from ..types import ChatResponse
 from .anthropic_answer import AnthropicTally, response_of
 from .anthropic_messages import split, tool, tool_choice
@@ -38,6 +47,7 @@ class AnthropicMessages:
 
     name = "anthropic"
     counts_cached = False
+    operations: Mapping[type, Operation] = {}
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         url = endpoint.base_url.rstrip("/").removesuffix("/v1") + "/v1/messages"

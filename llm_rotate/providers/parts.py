@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from ..core.wire import Endpoint
 from ..errors import CapabilityError, ConfigurationError
 from .jsonio import dumps
+from .reading import as_dict
 
 
 def cannot(dialect: str, what: str) -> NoReturn:
@@ -55,6 +56,12 @@ def written(dialect: str, body: Mapping[str, Any]) -> bytes:
         return dumps(body)
     except (TypeError, ValueError) as error:
         cannot(dialect, f"a value in the request ({error})")
+
+
+def upstream_pin(asked: object, upstream: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """A broker's routing wishes: what the call ``asked``, and this upstream alone."""
+    named = flags.get("upstream_names", {}).get(upstream, upstream)
+    return as_dict(asked) | {"order": [named], "allow_fallbacks": False}
 
 
 def raw_part(dialect: str, part: Mapping[str, Any]) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from . import words
 from .anthropic_wire import AnthropicWire
 from .aws_signature import ACCESS_KEY_PREFIX, access_key_in, wrong_signature
 from .bedrock_wire import BedrockWire
+from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
 from .openai_wire import OpenAIWire
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _WIRES: Mapping[str, Wire] = {
     "openai": OpenAIWire(),
+    "openai embeddings": EmbeddingsWire(),
     "anthropic": AnthropicWire(),
     "bedrock": BedrockWire(),
 }
@@ -41,7 +43,8 @@ _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin w
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions, Anthropic messages and Bedrock Converse, told
+    """Services that speak OpenAI chat completions and embeddings, Anthropic messages and Bedrock
+    Converse, told
     what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``, and its access key id

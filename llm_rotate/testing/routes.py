@@ -9,6 +9,7 @@ from urllib.parse import unquote
 # A path's end -> the wire format, and the provider meant where the path names none.
 _ENDS: Mapping[str, tuple[str, str]] = {
     "/chat/completions": ("openai", "openai"),
+    "/embeddings": ("openai embeddings", "openai"),
     "/messages": ("anthropic", "anthropic"),
     "/converse": ("bedrock", "aws_bedrock"),
     "/converse-stream": ("bedrock", "aws_bedrock"),

@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +85,15 @@ class Boto3:
 def ask_bedrock(client: Any, *, stream: bool = False) -> Any:
     messages = [{"role": "user", "content": [{"text": "hello"}]}]
     if stream:
-        return client.converse_stream(modelId=MODELS["aws_bedrock"], messages=messages)["stream"]
+        answer = client.converse_stream(modelId=MODELS["aws_bedrock"], messages=messages)
+        return closing_after(answer["stream"])
     return client.converse(modelId=MODELS["aws_bedrock"], messages=messages)
+
+
+def closing_after(stream: Any) -> Iterator[Any]:
+    """boto3 leaves a stream's connection open when an exception was in it."""
+    with closing(stream):
+        yield from stream
 
 
 SDKS["aws_bedrock"] = Sdk(Boto3, None, ask_bedrock, Exception)
