@@ -15,7 +15,15 @@ from urllib.parse import quote
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, HttpRequest, Ready, Verdict
+from ..core.wire import (
+    ChatRequest,
+    Endpoint,
+    EventReader,
+    Headers,
+    HttpRequest,
+    Ready,
+    Verdict,
+)
 from ..errors import ConfigurationError
 from ..types import ChatResponse
 from .bedrock_answer import BedrockTally, response_of
