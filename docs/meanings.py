@@ -203,6 +203,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "max_wait_seconds": "How long one call may wait, in all, when every key rests.",
         "output_tokens": "Reserved for an answer where the request does not say how long it may "
         "be. None: what recent answers suggest.",
+        "estimator": "How a prompt's tokens are counted before it is sent; in Python also a "
+        "[function of your own](../how-to/limits.md#how-a-prompt-is-counted).",
         "timeouts": "See [Timeouts](#timeouts).",
     },
     "TimeoutsConfig": {

@@ -43,6 +43,17 @@ if TYPE_CHECKING:
     from .errors import UnreachableError as UnreachableError
     from .errors import UpstreamFailedError as UpstreamFailedError
     from .helpers.batch import BatchResult as BatchResult
+    from .lmclient.client import LMClient as LMClient
+    from .lmclient.client import PoolClient as PoolClient
+    from .lmclient.deployment import DeploymentConfig as DeploymentConfig
+    from .lmclient.limiter import RateLimiter as RateLimiter
+    from .lmclient.limiter import RateLimiterAcquisitionHandle as RateLimiterAcquisitionHandle
+    from .lmclient.results import EmbeddingResult as EmbeddingResult
+    from .lmclient.results import GenerationResult as GenerationResult
+    from .lmclient.results import RequestMetrics as RequestMetrics
+    from .lmclient.results import TokenUsage as TokenUsage
+    from .lmclient.results import ToolCall as ToolCall
+    from .lmclient.results import TranscriptionResult as TranscriptionResult
     from .singleton import configure as configure
     from .singleton import lm as lm
     from .singleton import reset_singleton as reset_singleton
@@ -93,6 +104,17 @@ _ROOMS = {
         "UpstreamFailedError",
     ),
     "helpers.batch": ("BatchResult",),
+    "lmclient.client": ("LMClient", "PoolClient"),
+    "lmclient.deployment": ("DeploymentConfig",),
+    "lmclient.limiter": ("RateLimiter", "RateLimiterAcquisitionHandle"),
+    "lmclient.results": (
+        "EmbeddingResult",
+        "GenerationResult",
+        "RequestMetrics",
+        "TokenUsage",
+        "ToolCall",
+        "TranscriptionResult",
+    ),
     "singleton": ("configure", "lm", "reset_singleton"),
     "strategies": ("Place", "Strategy"),
     "types": (

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import chain
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from .arguments import Steering, Tags, check_call, checked, steered, worded
 from .config import LMRotateConfig
@@ -30,6 +30,9 @@ from .helpers import embedding
 from .helpers.chat_batches import ChatBatches
 from .keys import Keys
 from .types import ChatMessage, ChatResponse, EmbeddingResponse
+
+if TYPE_CHECKING:
+    from .lmclient.client import PoolClient
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -303,6 +306,15 @@ class LMRotate(ChatBatches):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def client(self, model: str | Mapping[str, float], **options: Any) -> PoolClient:
+        """An :class:`LMClient` of this pool: its methods, bound to ``model`` (or several, as
+        {name: weight}). ``endpoint``, ``max_parallel_requests``, ``timeout`` and
+        ``default_request_kwargs`` as there; limits, keys and strategy are the pool's.
+        """
+        from .lmclient.client import PoolClient  # noqa: PLC0415 - it stands on this module
+
+        return PoolClient(self, model, **options)
 
     # -- from arguments to a plan
 

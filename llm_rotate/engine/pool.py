@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config import LMRotateConfig
-from ..core.estimate import Estimator
+from ..core.estimate import Estimator, TokenCount
 from ..core.keystate import Change, KeyState, Kind
 from ..core.pool import News, StateStore
 from ..errors import ConfigurationError
@@ -29,6 +29,7 @@ from .revival import Revival
 from .rotation import Rotation
 from .stages import Stage
 from .state import open_store
+from .tokenizer import token_count
 from .transport.choose import HttpSettings, open_transport
 from .transport.httpx_client import HttpxTransport
 from .transport.seam import Transport
@@ -56,6 +57,7 @@ class _Configured:
     config: LMRotateConfig
     assembly: Assembly
     prices: Prices
+    count: TokenCount | None
     stages: OrderedDict[Any, tuple[Stage, ...]] = field(default_factory=OrderedDict)
 
 
@@ -75,7 +77,7 @@ class Pool:
         self.loops = Loops(seams.open_transport or self._open_transport)
         self.ledger = Ledger()
         herald = Herald(self.clock, UsageLog(self.price))
-        estimator = Estimator(output_tokens=config.defaults.output_tokens)
+        estimator = Estimator(self._now.count, config.defaults.output_tokens)
         books = Books(self.ledger, estimator, self.price, self._watch)
         self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
@@ -97,7 +99,8 @@ class Pool:
     def _configured(self, config: LMRotateConfig) -> _Configured:
         assembly = Assembly(config, self.clock, self._watched)
         prices = {name: facts.prices for name, facts in assembly.providers.items()}
-        return _Configured(config, assembly, Prices(prices))
+        count = token_count(config.defaults.estimator)
+        return _Configured(config, assembly, Prices(prices), count)
 
     def price(self, provider: str, model: str, usage: Usage) -> float | None:
         """US dollars; None where no price is known."""
@@ -204,7 +207,8 @@ class Pool:
             )
         before, now = self._now, self._configured(config)
         self._now = now
-        self.judge.books.estimator.output_tokens = config.defaults.output_tokens
+        estimator = self.judge.books.estimator
+        estimator.count, estimator.output_tokens = now.count, config.defaults.output_tokens
         if config.http != before.config.http:
             self.loops.retire()
         known, moment = before.assembly.identities(), self.clock.now()
