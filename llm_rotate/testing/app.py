@@ -20,10 +20,12 @@ from .bedrock_wire import BedrockWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .multipart import form_of
 from .openai_wire import OpenAIWire
 from .render import render
 from .routes import Route, base_path, find_route, secret_in, without_secrets
 from .script import KeyScript, Plan, ProviderScript, Refusal, UpstreamScript, Visit
+from .transcriptions_wire import TranscriptionsWire
 from .wire import Call, Wire
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _WIRES: Mapping[str, Wire] = {
     "openai": OpenAIWire(),
     "openai embeddings": EmbeddingsWire(),
+    "openai transcriptions": TranscriptionsWire(),
     "anthropic": AnthropicWire(),
     "bedrock": BedrockWire(),
 }
@@ -43,9 +46,8 @@ _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin w
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions and embeddings, Anthropic messages and Bedrock
-    Converse, told
-    what to do.
+    """Services that speak OpenAI chat completions, embeddings and transcriptions, Anthropic
+    messages and Bedrock Converse, told what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``, and its access key id
     ``AKIASIM-k1`` where requests are signed; signatures are checked. Secrets that it was not
@@ -254,7 +256,7 @@ class Simulator:
         return self._secrets.get(key_id, _SECRET_PREFIX + key_id) if access_key else ""
 
     def _see(self, request: SimRequest, key: str, now: float) -> Seen:
-        body = _json_object(request.body)
+        body = form_of(request.headers, request.body) or _json_object(request.body)
         seen = Seen(now, key, "", request.path, without_secrets(request.headers), body)
         self.log.append(seen)
         self._total += 1

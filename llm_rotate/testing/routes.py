@@ -10,6 +10,7 @@ from urllib.parse import unquote
 _ENDS: Mapping[str, tuple[str, str]] = {
     "/chat/completions": ("openai", "openai"),
     "/embeddings": ("openai embeddings", "openai"),
+    "/audio/transcriptions": ("openai transcriptions", "openai"),
     "/messages": ("anthropic", "anthropic"),
     "/converse": ("bedrock", "aws_bedrock"),
     "/converse-stream": ("bedrock", "aws_bedrock"),
