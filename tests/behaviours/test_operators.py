@@ -18,6 +18,7 @@ OTHER_MODEL = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-5",
     "openai_responses": "gpt-5",
+    "aws_bedrock": "amazon.nova-lite-v1:0",
 }
 
 
