@@ -31,6 +31,14 @@ class Room(NamedTuple):
     is_learned: bool = False
 
 
+def words(limit: str, room: Room | None) -> str:
+    """Why there is no room, by the limit's name."""
+    if room is None:
+        return f"{limit}: the provider says that nothing is left"
+    learned = " (learned)" if room.is_learned else ""
+    return f"{limit} {room.taken:g} of {room.limit:g}{learned}"
+
+
 def wait_seconds(bucket: Bucket, spec: BucketSpec, cost: Tokens, now: float) -> float:
     """How long until a request of ``cost`` may go: 0.0 at once; inf never, because it is
     larger than a limit itself.
@@ -92,10 +100,16 @@ def _day_dues(bucket: Bucket, spec: BucketSpec, cost: Tokens) -> list[tuple[floa
     ]
 
 
-def _lease_free_at(bucket: Bucket, most: int, at: float) -> float:
+def _held(bucket: Bucket, at: float) -> dict[LeaseId, float]:
+    """The leases that hold a slot; who neither settled nor renewed holds none."""
     leases = bucket.leases
     for lease_id in [lease_id for lease_id, until in leases.items() if until <= at]:
         del leases[lease_id]
+    return leases
+
+
+def _lease_free_at(bucket: Bucket, most: int, at: float) -> float:
+    leases = _held(bucket, at)
     return min(leases.values()) if len(leases) >= most else at
 
 
@@ -139,7 +153,7 @@ def settle(
     inward, outward, dollars = used[0] - inward, used[1] - outward, used[2] - dollars
     more = (requests, inward + outward, inward, outward)
     for meter in bucket.meters:
-        if more[meter.kind]:
+        if more[meter.kind] and reservation.mark[0] > meter.since:
             meter.correct(more[meter.kind], reservation.at, at)
     if spec.has_day and reservation.day_ends == bucket.day_ends:
         bucket.day_requests += requests
@@ -194,7 +208,7 @@ def rooms(bucket: Bucket, spec: BucketSpec, now: float) -> dict[str, Room]:
         ("rpd", spec.rpd, bucket.day_requests),
         ("tpd", spec.tpd, bucket.day_tokens),
         ("max_cost_per_day", spec.max_cost_per_day, bucket.day_dollars),
-        ("max_concurrency", spec.max_concurrency, len(bucket.leases)),
+        ("max_concurrency", spec.max_concurrency, len(_held(bucket, at))),
     ):
         if limit is not None:
             found[name] = Room(limit, taken)

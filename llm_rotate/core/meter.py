@@ -18,7 +18,8 @@ clock, amounts whole):
 - ``left``, ``left_until``: what the provider said is left, less what was taken since; stands
   until then, or not at all if that is past.
 - ``told``: the limit that the provider states, ``guess``: the one that its refusals suggest
-  (inf: none). ``since``: what was taken before is not in the ring.
+  (inf: none). ``since``: requests that were
+  admitted before it began to count; what they took is not in the ring.
 
 Everything else follows from the stated limit: see ``shape``.
 """
@@ -68,7 +69,7 @@ class Meter:
     )
 
     def __init__(
-        self, kind: int, stated: float, burst: float | None, window: float, since: float
+        self, kind: int, stated: float, burst: float | None, window: float, since: int
     ) -> None:
         self.kind = kind
         self.since = since
@@ -147,8 +148,6 @@ class Meter:
 
     def correct(self, more: int, at: float, now: float) -> None:
         """What was taken at ``at`` was ``more`` (or less) than was said."""
-        if at <= self.since:
-            return
         slot = int(now * self.per_second)
         if slot != self.last:
             self._advance(slot)

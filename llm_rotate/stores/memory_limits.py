@@ -8,12 +8,27 @@ from collections.abc import Mapping, Sequence
 from ..core.bucket import Bucket, BucketSpec, Reservation, Tokens
 from ..core.keystate import FRESH
 from ..core.learned import Reading, learn, observe
-from ..core.limits import Room, renew, reserve, rooms, settle, tightest, turn_day, wait_seconds
+from ..core.limits import (
+    Room,
+    renew,
+    reserve,
+    rooms,
+    settle,
+    tightest,
+    turn_day,
+    wait_seconds,
+    words,
+)
 from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Lease, News
 
 SWEEP_OVER = 4096
 FORGET_SECONDS = 25 * 3600.0  # after the longest day nothing of it counts any more
 SMALLEST = FREE
+
+
+def room_news(name: str, now: float) -> News:
+    """There is room in a bucket for who was turned away."""
+    return News(name, now, FRESH, FRESH, is_room=True)
 
 
 class Buckets:
@@ -41,7 +56,14 @@ class Buckets:
         buckets, lease_id = self._buckets, lease.id
         lease.reservations = tuple(
             [
-                reserve(buckets[spec.name], spec, lease_id, cost, now, LEASE_SECONDS)
+                reserve(
+                    buckets.get(spec.name) or self._made(spec, now),
+                    spec,
+                    lease_id,
+                    cost,
+                    now,
+                    LEASE_SECONDS,
+                )
                 for spec in lease.candidate.buckets
             ]
         )
@@ -55,7 +77,7 @@ class Buckets:
             settle(self._buckets[name], spec, reservation, owed, now)
             if name in self._wanted and (gives or spec.max_concurrency is not None):
                 self._wanted.discard(name)
-                news.append(News(name, now, FRESH, FRESH, is_room=True))
+                news.append(room_news(name, now))
         return news
 
     def renew(self, lease: Lease, now: float) -> None:
@@ -133,15 +155,8 @@ class Buckets:
             is_full=True,
             is_too_large=too_large,
             least=now + max(least) if any(least) else 0.0,
-            why=self._words(spec, limit, now),
+            why=words(limit, rooms(self._buckets[spec.name], spec, now).get(limit)),
         )
-
-    def _words(self, spec: BucketSpec, limit: str, now: float) -> str:
-        room = rooms(self._buckets[spec.name], spec, now).get(limit)
-        if room is None:
-            return f"{limit}: the provider says that nothing is left"
-        learned = " (learned)" if room.is_learned else ""
-        return f"{limit} {room.taken:g} of {room.limit:g}{learned}"
 
     @staticmethod
     def _reserved(lease: Lease, spec: BucketSpec, bucket: Bucket, now: float) -> Reservation:

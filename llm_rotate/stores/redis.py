@@ -13,22 +13,28 @@ import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from ..core.bucket import Tokens
+from ..core.bucket import BucketSpec, Tokens
 from ..core.keystate import FRESH, HARDNESS, Change, KeyState, Kind
+from ..core.learned import Reading
+from ..core.limits import Room
 from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
 from ..errors import StoreError
+from .accounts import Accounts
 from .batch import LOCAL, Batch
-from .errands import ADMIT, CHANGE, KEEP, Ask, Command, Link
+from .errands import ADMIT, CHANGE, KEEP, LOOK, Ask, Command, Link, Question, Script
 from .memory import MemoryStore
+from .memory_limits import room_news
 from .pending import Op, Pending
 from .records import ABSENT, Offer, Record, packed, unpacked
+from .rows import day_words, rooms_of, row_of
 
+ROOM = "room|"  # before a bucket's name, among what changed
 NO_WORDS = ("", "", "", "")
 MOST_OPS = 500  # in one script call
 MOST_KEYS = 2000  # in one script call; a script's unpack ends at some 8000
-FAR_MS = 4_000_000_000_000_000  # longer is for ever
 KEEP_SECONDS = 3600.0
 FORGOTTEN_SECONDS = 86400.0  # beyond a rest's end, as in common.lua
 FLUSH_ROUNDS = 100
@@ -57,6 +63,7 @@ class RedisStore(MemoryStore):
     def _begin(self) -> None:
         self._name = uuid.uuid4().hex[:12]
         self._pending = Pending()
+        self._accounts = Accounts()
         self._unfreed: list[tuple[str, str]] = []
 
     def _new_id(self) -> str:
@@ -67,44 +74,10 @@ class RedisStore(MemoryStore):
     async def admit(
         self, candidates: Sequence[Candidate], now: float, cost: Tokens = FREE
     ) -> Lease | Refused:
-        """Limits are each process's own: who has no room here is not asked for there."""
-        full = [barrier for each in candidates if (barrier := self._fullness(each, cost, now))]
-        if not full:
-            answer = await self._admit(candidates, now, cost)
-        else:
-            barred = {barrier.index for barrier in full}
-            roomy = [each for each in candidates if each.index not in barred]
-            answer = await self._admit(roomy, now, cost) if roomy else Refused(())
-        if isinstance(answer, Refused):
-            return Refused((*answer.blocked, *full))
-        return self._reserved(answer, cost, now)
-
-    def _fullness(self, candidate: Candidate, cost: Tokens, now: float) -> Blocked | None:
-        if not candidate.buckets:
-            return None
-        with self._lock:
-            return self._buckets.barrier(candidate, cost, now)
-
-    def _reserved(self, lease: Lease, cost: Tokens, now: float) -> Lease | Refused:
-        """The lease with what it takes, unless others took the room while it was asked for."""
-        if lease.reservations or not lease.candidate.buckets:
-            return lease
-        with self._lock:
-            barrier = self._buckets.barrier(lease.candidate, cost, now)
-            if barrier is None:
-                self._buckets.reserve(lease, cost, now)
-        if barrier is None:
-            return lease
-        self.settle(lease, (), now)
-        return Refused((barrier,))
-
-    async def _admit(
-        self, candidates: Sequence[Candidate], now: float, cost: Tokens
-    ) -> Lease | Refused:
         """The first candidate that may go, as a Lease; else why each may not."""
         link = self._link
         if not link.is_cut:
-            ask = Ask(self._new_id(), candidates, self._barred(candidates, now))
+            ask = Ask(self._new_id(), candidates, self._barred(candidates, now), cost)
             try:
                 await link.ask(ask)
             except BaseException:  # cancelled, perhaps with the answer already here
@@ -114,6 +87,49 @@ class RedisStore(MemoryStore):
                 return ask.answer
         self._check_alone()
         return await super().admit(candidates, link.now(), cost)
+
+    def settle(
+        self, lease: Lease, changes: Sequence[Change], now: float, owed: Tokens | None = None
+    ) -> None:
+        """As MemoryStore; the server hears of it in the next flush."""
+        if not lease.is_settled and lease.reservations and self._is_lent_there(lease):
+            self._say(lambda accounts: accounts.settle(lease.id, owed))
+        super().settle(lease, changes, now, owed)
+
+    def learn(
+        self, lease: Lease, spec: BucketSpec, readings: Sequence[Reading], now: float
+    ) -> None:
+        """As MemoryStore; the server hears of it in the next flush."""
+        if not self._link.is_cut:
+            self._say(lambda accounts: accounts.told(lease.id, spec, readings))
+        super().learn(lease, spec, readings, now)
+
+    async def rooms(
+        self, candidates: Sequence[Candidate], now: float
+    ) -> Mapping[str, Mapping[str, Room]]:
+        """How the limits stand in the whole fleet, by the bucket's name."""
+        asked = {each.name: (each, one.resets) for one in candidates for each in one.buckets}
+        if asked and not self._link.is_cut:
+            args = [
+                word
+                for spec, resets in asked.values()
+                for word in (spec.name, row_of(spec), day_words(spec, resets, now))
+            ]
+            reply = await self._question(LOOK, args)
+            if reply is not None:
+                return rooms_of(list(asked), reply)
+        return await super().rooms(candidates, now)
+
+    async def _question(self, script: Script, args: Sequence[str]) -> Any:
+        """The server's reply; None where it is away."""
+        asked = Question(self._new_id())
+
+        def heard(reply: Any, now: float) -> None:  # noqa: ARG001 - as every command's
+            asked.answer, asked.reply = Refused(()), reply
+
+        asked.command = Command(script, self._shared, args, heard)
+        await self._link.ask(asked)
+        return asked.reply
 
     def decide(self, lease: Lease, changes: Sequence[Change], now: float) -> None:
         """As MemoryStore; the server hears of it in the next flush."""
@@ -131,6 +147,8 @@ class RedisStore(MemoryStore):
         super().renew(leases, now)
         if not self._link.is_cut:
             for lease in leases:
+                if lease.reservations and self._is_lent_there(lease):
+                    self._say(partial(Accounts.renew, lease=lease.id))
                 if not lease.is_decided:
                     self._post(
                         Op(subject, self._new_id(), now, frees=lease.id, word="renew")
@@ -216,9 +234,12 @@ class RedisStore(MemoryStore):
         else:
             self._post(ops)
 
+    def _is_lent_there(self, lease: Lease) -> bool:
+        return lease.id.startswith(self._name)
+
     def _trials_there(self, lease: Lease) -> Iterable[str]:
         """The trials that the server gave to the lease."""
-        if not lease.id.startswith(self._name):
+        if not self._is_lent_there(lease):
             return ()
         return [subject for subject in lease.trials if not subject.startswith(LOCAL)]
 
@@ -234,6 +255,11 @@ class RedisStore(MemoryStore):
                 self._pending.add(op, self._states.get(op.subject, FRESH))
         if self._pending.is_ready:
             self._link.soon()
+
+    def _say(self, say: Callable[[Accounts], None]) -> None:
+        with self._lock:
+            say(self._accounts)
+        self._link.soon()
 
     def _there(self, subject: str) -> KeyState:
         """A state as the server was last heard to have it."""
@@ -260,11 +286,14 @@ class RedisStore(MemoryStore):
                 self._change_command(taken[i : i + MOST_OPS], now)
                 for i in range(0, len(taken), MOST_OPS)
             ]
+            commands += self._accounts.commands(self._shared, self._heard_settled)
             if now >= self._keep_at:
                 commands.append(self._keep_command(now))
-            if asks or self._is_stale:
-                commands += self._admit_commands(asks)
-        return commands
+            asked = [ask.command for ask in asks if isinstance(ask, Question) and ask.command]
+            admissions = [ask for ask in asks if not isinstance(ask, Question)]
+            if admissions or self._is_stale:
+                commands += self._admit_commands(admissions, now)
+        return commands + asked
 
     def stale(self) -> None:
         """A new connection: the server may not be what it was, and may not take writes."""
@@ -274,25 +303,30 @@ class RedisStore(MemoryStore):
     @property
     def is_owing(self) -> bool:
         """Whether something waits to be said."""
-        return self._pending.is_ready
+        return self._pending.is_ready or bool(self._accounts)
 
     def unsent(self) -> None:
         """What was given out may not have been sent: it is said again."""
         with self._lock:
             self._pending.again()
+            self._accounts.again()
 
     def cut_off(self) -> None:
         """The server is away: from here on the store is on its own."""
         with self._lock:
             self._remember(self._pending)
             self._pending.clear()
+            self._accounts.again()
             self._is_stale = True
 
     def unanswered(self, asks: Iterable[Ask]) -> None:
-        """The server may have admitted them all the same: their trials are given back when
-        it can be told.
+        """The server may have admitted them all the same: what it lent is given back when it
+        can be told.
         """
         with self._lock:
+            for ask in asks:
+                if any(candidate.buckets for candidate in ask.candidates):
+                    self._accounts.settle(ask.id, None)
             self._unfreed += [
                 (subject, ask.id)
                 for ask in asks
@@ -326,10 +360,10 @@ class RedisStore(MemoryStore):
         ]
         return Command(KEEP, [*self._shared, *endless], [], lambda reply, at: None)  # noqa: ARG005 - nothing to hear
 
-    def _admit_commands(self, asks: Sequence[Ask]) -> list[Command]:
+    def _admit_commands(self, asks: Sequence[Ask], now: float) -> list[Command]:
         commands, rest = [], list(asks)
         while True:
-            batch = Batch()
+            batch = Batch(now)
             while rest and len(batch.subjects) < MOST_KEYS and len(batch.asks) < MOST_OPS:
                 batch.add(rest.pop(0))
             commands.append(self._admit_command(batch))
@@ -340,7 +374,7 @@ class RedisStore(MemoryStore):
         epoch = "" if self._is_stale else self._epoch
         keys = [*self._shared, *(self._prefix + subject for subject in batch.subjects)]
         lease_ms = str(int(LEASE_SECONDS * 1000))
-        args = [epoch, str(self._count), lease_ms, self._prefix, *batch.words()]
+        args = [epoch, str(self._count), lease_ms, *batch.words()]
         return Command(
             ADMIT, keys, args, lambda reply, at: self._heard_admit(batch, epoch, reply, at)
         )
@@ -371,6 +405,13 @@ class RedisStore(MemoryStore):
         if is_more:
             self._link.soon()
 
+    def _heard_settled(self, reply: Sequence[Any], now: float) -> None:
+        _, epoch, before, after = _head(reply)
+        with self._lock:
+            if epoch == self._epoch and before == self._count:
+                self._count = after
+        self._tell([room_news(name.decode(), now) for name in reply[4]])
+
     def _learn(self, subject: str, record: Record, now: float) -> list[News]:
         """Takes a state into the view; news if it says something new."""
         before, after = self._states.get(subject, FRESH), record.state
@@ -389,10 +430,17 @@ class RedisStore(MemoryStore):
         texts = reply[3]
         told: list[News] = []
         with self._lock:
+            named = [
+                (name.decode(), text) for name, text in zip(texts[::2], texts[1::2], strict=True)
+            ]
             news = {
-                subject.decode(): unpacked(text, server_ms, now)
-                for subject, text in zip(texts[::2], texts[1::2], strict=True)
+                name: unpacked(text, server_ms, now)
+                for name, text in named
+                if not name.startswith(ROOM)
             }
+            told += [
+                room_news(name[len(ROOM) :], now) for name, _ in named if name.startswith(ROOM)
+            ]
             for subject, record in news.items():
                 if subject in self._pending:
                     record = Record(self._pending.learn(subject, record.state), is_tried=True)
@@ -411,53 +459,22 @@ class RedisStore(MemoryStore):
         super()._tell(news)
 
     def _answer(
-        self, batch: Batch, ask: Ask, granted: Any, barriers: Sequence[Any], now: float
+        self, batch: Batch, ask: Ask, answer: Any, barriers: Sequence[Any], now: float
     ) -> Lease | Refused:
-        if granted:
-            lease = self._lease(ask, granted)
-            late = self._barred((lease.candidate,), now)
-            if not late:
-                self._hold(lease, now)
-                return lease
-            self._post(self._frees(lease, now))
-            return Refused((late[0],))
-        blocked = []
-        for place, candidate in enumerate(ask.candidates):
-            alone = ask.barred.get(place)
-            barrier = barriers[batch.number(candidate, place in ask.barred) - 1]
-            there = barrier and self._blocked(batch, candidate, barrier, now)
-            worst = [each for each in (there, alone) if each]
-            blocked.append(max(worst, key=lambda each: each.until))
-        return Refused(tuple(blocked))
-
-    def _blocked(
-        self, batch: Batch, candidate: Candidate, barrier: Sequence[Any], now: float
-    ) -> Blocked:
-        number, left_ms, is_trial = barrier
-        subject = batch.names[number - 1]
-        state = self._there(subject)
-        until = math.inf if int(left_ms) > FAR_MS else now + int(left_ms) / 1000.0
-        return Blocked(candidate.index, until, subject, state, bool(is_trial))
-
-    def _lease(self, ask: Ask, granted: Sequence[Any]) -> Lease:
-        candidate = ask.candidates[granted[0] - 1]
-        words = iter(granted[1:])
-        seen: list[KeyState] = []
-        trials: list[str] = []
-        for subject in candidate.subjects:
-            state = self._there(subject)
-            if subject.startswith(LOCAL):
-                is_tried = state.kind is not Kind.ACTIVE
-            else:
-                word = next(words)
-                is_tried = word.endswith(b"t")
-                version = int(word.rstrip(b"t"))
-                if version != state.version:
-                    state = replace(state, version=version) if version else FRESH
-            seen.append(state)
-            if is_tried:
-                trials.append(subject)
-        return Lease(ask.id, candidate, tuple(seen), tuple(trials))
+        full = answer[1:] if answer and not answer[0] else ()
+        if not answer or full:
+            return batch.refused(ask, full, barriers, self._there, now)
+        lease = batch.lease(ask, answer, self._there)
+        late = self._barred((lease.candidate,), now)
+        if not late:
+            self._hold(lease, now)
+            if lease.candidate.buckets:
+                self._buckets.reserve(lease, ask.cost, now)
+            return lease
+        self._post(self._frees(lease, now))
+        if lease.candidate.buckets:
+            self._accounts.settle(lease.id, None)
+        return Refused((late[0],))
 
     # -- coming back
 
