@@ -110,6 +110,7 @@ class Bucket:
         "meters",
         "open",
         "opened_before",
+        "share",
         "spec",
     )
 
@@ -123,6 +124,7 @@ class Bucket:
         self.open = self.opened_before = self.generation = 0
         self.guess_from = self.guessed_at = math.inf
         self.guess_mark = 0
+        self.share = 1.0
         self.meters: list[Meter] = []
         self._need_meters()
 
@@ -135,16 +137,26 @@ class Bucket:
         made = Meter(
             kind, spec.stated(kind), spec.burst(kind), spec.window_seconds, self.admitted[0]
         )
+        made.share = self.share
+        made.rate()
         self.meters.append(made)
         return made
 
-    def refit(self, spec: BucketSpec) -> None:
+    def refit(self, spec: BucketSpec, now: float) -> None:
         """The limits changed by a reload: what was taken stays taken."""
+        self.tick(now)
         self.spec = spec
         for meter in self.meters:
             kind = meter.kind
             meter.reshape(spec.stated(kind), spec.burst(kind), spec.window_seconds, self.at)
         self._need_meters()
+
+    def divide(self, share: float) -> None:
+        """Only this part of each limit is its own: others use the rest, unseen."""
+        self.share = share
+        for meter in self.meters:
+            meter.share = share
+            meter.rate()
 
     def _need_meters(self) -> None:
         for kind in KINDS:

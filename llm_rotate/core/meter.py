@@ -61,6 +61,7 @@ class Meter:
         "pace",
         "per_second",
         "ring",
+        "share",
         "since",
         "slots",
         "told",
@@ -74,6 +75,7 @@ class Meter:
         self.kind = kind
         self.since = since
         self.told = self.guess = math.inf
+        self.share = 1.0
         self.total = self.last = 0
         self.full_at = self.full_until = self.left = self.left_until = 0.0
         self.shape(stated, burst, window)
@@ -104,12 +106,19 @@ class Meter:
                 self.total += amount
 
     def rate(self) -> None:
-        """Sets what follows from the least of the stated, the told and the guessed limit."""
-        limit = self.limit = min(self._stated, self.told, self.guess)
+        """Sets what follows from the least of the stated, the told and the guessed limit, of
+        which ``share`` is this meter's own.
+        """
+        limit = self.limit = min(self._stated, self.told, self.guess) * self.share
         fewest = FEWEST_REQUESTS if self.kind == REQUESTS else 1.0
         usual = max(limit * BURST_SHARE, fewest)
         self.burst = min(usual if self._burst is None else self._burst, limit)
         self.pace = self.window / limit
+
+    @property
+    def is_learned(self) -> bool:
+        """The limit is lower than the configuration says."""
+        return min(self.told, self.guess) < self._stated
 
     def free_at(self, amount: int, now: float) -> float:
         """When ``amount`` may be taken: not after ``now`` if it may go, inf if never."""

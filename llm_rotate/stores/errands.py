@@ -33,7 +33,8 @@ SETTLE = Script.of("settle", *_LIMITED)
 LOOK = Script.of("look", *_LIMITED)
 CHANGE = Script.of("change", *_PLAIN)
 KEEP = Script.of("keep", *_PLAIN)
-SCRIPTS = (ADMIT, SETTLE, LOOK, CHANGE, KEEP)
+TALLY = Script.of("tally", *_PLAIN)
+SCRIPTS = (ADMIT, SETTLE, LOOK, CHANGE, KEEP, TALLY)
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +74,8 @@ class Link(Protocol):
     """The way to the server. ``is_cut``: the store is on its own for now.
 
     ``ask`` returns when the ask is answered, or cannot be; ``soon`` says that something
-    lies in the outbox, from any thread; ``now`` is the clock that states are told in.
+    lies in the outbox, ``later`` that it can wait a second, both from any thread; ``now`` is
+    the clock that states are told in.
     """
 
     is_cut: bool
@@ -82,6 +84,7 @@ class Link(Protocol):
     def now(self) -> float: ...
     async def ask(self, ask: Ask) -> None: ...
     def soon(self) -> None: ...
+    def later(self) -> None: ...
     def watch(self, is_waiting: Callable[[], bool]) -> None: ...
     def forget(self) -> None: ...
     async def aclose(self) -> None: ...

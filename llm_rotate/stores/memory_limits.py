@@ -32,9 +32,12 @@ def room_news(name: str, now: float) -> News:
 
 
 class Buckets:
-    """What was taken of every limit, by the name of its scope."""
+    """What was taken of every limit, by the name of its scope. ``share``: the part of each
+    limit that is this process's own.
+    """
 
     def __init__(self) -> None:
+        self.share = 1.0
         self._buckets: dict[str, Bucket] = {}
         self._wanted: set[str] = set()
 
@@ -45,6 +48,8 @@ class Buckets:
         worst, name = 0.0, None
         for spec in candidate.buckets:
             bucket = self._buckets.get(spec.name) or self._made(spec, now)
+            if bucket.share != self.share:
+                bucket.divide(self.share)
             wait = wait_seconds(bucket, spec, cost, now)
             if wait > worst:
                 worst, name = wait, spec
@@ -74,8 +79,9 @@ class Buckets:
         gives = owed is None or owed.input < lease.cost.input or owed.output < lease.cost.output
         for spec, reservation in zip(lease.candidate.buckets, lease.reservations, strict=True):
             name = spec.name
-            settle(self._buckets[name], spec, reservation, owed, now)
-            if name in self._wanted and (gives or spec.max_concurrency is not None):
+            bucket = self._buckets[name]
+            settle(bucket, reservation, owed, now)
+            if name in self._wanted and (gives or bucket.spec.max_concurrency is not None):
                 self._wanted.discard(name)
                 news.append(room_news(name, now))
         return news
@@ -83,7 +89,7 @@ class Buckets:
     def renew(self, lease: Lease, now: float) -> None:
         """Keeps the lease's slots."""
         for spec, reservation in zip(lease.candidate.buckets, lease.reservations, strict=False):
-            renew(self._buckets[spec.name], spec, reservation, now, LEASE_SECONDS)
+            renew(self._buckets[spec.name], reservation, now, LEASE_SECONDS)
 
     def learn(
         self, lease: Lease, spec: BucketSpec, readings: Sequence[Reading], now: float
@@ -107,7 +113,7 @@ class Buckets:
             for spec in candidate.buckets:
                 bucket = self._buckets.get(spec.name) or Bucket(spec)
                 if bucket.spec is not spec:
-                    bucket.refit(spec)
+                    bucket.refit(spec, now)
                 found[spec.name] = rooms(bucket, spec, now)
         return found
 

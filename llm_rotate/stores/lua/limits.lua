@@ -40,7 +40,29 @@ local function meter_of(bucket, kind)
   return made
 end
 
+local function tick(bucket, name)
+  local at, window = seconds + bucket.ahead, bucket.spec.window
+  if at < bucket.at then
+    if bucket.at - at > BACK_FOR_GOOD * window then
+      bucket.ahead = bucket.ahead + bucket.at - at
+      changed[name] = true
+    end
+    return bucket.at
+  end
+  bucket.at = at
+  local generation = math.floor(at / window)
+  if generation ~= bucket.generation then
+    bucket.opened_before = generation == bucket.generation + 1 and bucket.open or 0
+    bucket.open = 0
+    bucket.generation = generation
+  end
+  return at
+end
+
 local function refit(bucket, name, row)
+  if bucket.spec then
+    tick(bucket, name)
+  end
   local spec = spec_of(row)
   bucket.row, bucket.spec = row, spec
   changed[name] = true
@@ -79,25 +101,6 @@ local function keep_buckets()
   for name in pairs(changed) do
     redis.call('SET', SPACE .. 'b:' .. name, cmsgpack.pack(buckets[name]), 'PX', BUCKET_MS)
   end
-end
-
-local function tick(bucket, name)
-  local at, window = seconds + bucket.ahead, bucket.spec.window
-  if at < bucket.at then
-    if bucket.at - at > BACK_FOR_GOOD * window then
-      bucket.ahead = bucket.ahead + bucket.at - at
-      changed[name] = true
-    end
-    return bucket.at
-  end
-  bucket.at = at
-  local generation = math.floor(at / window)
-  if generation ~= bucket.generation then
-    bucket.opened_before = generation == bucket.generation + 1 and bucket.open or 0
-    bucket.open = 0
-    bucket.generation = generation
-  end
-  return at
 end
 
 local function recover(bucket, at)
@@ -184,7 +187,7 @@ local function reserve(bucket, name, lease, cost)
   bucket.admitted = {before[1] + 1, before[2] + cost[1], before[3] + cost[2]}
   changed[name] = true
   return {name = name, at = at, cost = cost, mark = bucket.admitted,
-    day_ends = bucket.day_ends, generation = bucket.generation}
+    day_ends = bucket.spec.has_day and bucket.day_ends or -1, generation = bucket.generation}
 end
 
 -- `day`: seconds until the next two ends of the provider's day, as the caller has them.

@@ -9,4 +9,5 @@ for at = 1, #ARGV, 3 do
   end
   found[#found + 1] = rooms_of(bucket, name)
 end
+keep_buckets()
 return found

@@ -26,7 +26,7 @@ local function settle_one(bucket, took, used)
       correct(meter, more[meter.kind + 1], took.at, at)
     end
   end
-  if bucket.spec.has_day and took.day_ends == bucket.day_ends then
+  if took.day_ends == bucket.day_ends then
     bucket.day_requests = bucket.day_requests + requests
     bucket.day_tokens = bucket.day_tokens + more[2]
     bucket.day_dollars = bucket.day_dollars + used[3] - cost[3]
