@@ -136,14 +136,15 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "fallback_chains": "By model, by provider, or `*` for every model without a chain of "
         "its own or its provider's; see [Stages](#stages).",
         "quota_groups": "By name; see [Groups](#groups).",
+        "limits": "[Limits](#limits) of all keys together, beside those of each.",
         "state_store": "See [Store](#store).",
         "http": "See [HTTP](#http).",
     },
     "KeyConfig": {
         "key_id": "Its name in reports, errors and logs. Must be unique.",
         "provider": "The name of a provider, built in or of your own.",
-        "secret_ref": "Where the secret is: `env://NAME`, `file://PATH` or `literal://VALUE`. "
-        "Read when the key is used; left out of dumps.",
+        "secret_ref": "Where the secret is: `env://NAME`, `file://PATH`, or one of the "
+        "[other places](../how-to/secrets.md). Read when the key is used; left out of dumps.",
         "models": "The models that it serves. None: those of its provider, else any.",
         "auth_method": "A word for the usage log.",
         "auth_config": "What this key needs beside its secret: `org_id`, `base_url`, "
@@ -183,6 +184,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "cost_per_1k_output_tokens": "US dollars; both must be given.",
         "day_ends": "The time zone (`America/Los_Angeles`) at whose midnight daily limits begin "
         "anew.",
+        "header_bucket_scope": "Whether the limits that answers tell of in headers are a minute's "
+        "or a day's. `auto`: as their resets say.",
         "env": "Environment variables that hold its keys, for `configure()` without arguments. "
         "Read from the built-in providers.",
         "env_auth_config": "Fields of `auth_config` and the variables that hold those.",
@@ -198,6 +201,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "quarantine_seconds": "As `default_quarantine_seconds`, likewise.",
         "max_consecutive_failures": "As the provider's, likewise.",
         "max_wait_seconds": "How long one call may wait, in all, when every key rests.",
+        "output_tokens": "Reserved for an answer where the request does not say how long it may "
+        "be. None: what recent answers suggest.",
+        "estimator": "How a prompt's tokens are counted before it is sent; in Python also a "
+        "[function of your own](../how-to/limits.md#how-a-prompt-is-counted).",
         "timeouts": "See [Timeouts](#timeouts).",
     },
     "TimeoutsConfig": {
@@ -247,7 +254,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "HttpConfig": {
         "proxy": "The URL of a proxy for everything.",
-        "verify": "False, or the path of a file with the certificates to trust.",
+        "verify": "False, or the path of a file or folder with the certificates to trust.",
         "max_connections": "To one host.",
         "trust_env": "Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count.",
     },

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .engine.stream import ChatStream as ChatStream
     from .errors import AuthenticationError as AuthenticationError
     from .errors import BadRequestError as BadRequestError
+    from .errors import BatchError as BatchError
     from .errors import CapabilityError as CapabilityError
     from .errors import ConfigurationError as ConfigurationError
     from .errors import ContentFilteredError as ContentFilteredError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import TimedOutError as TimedOutError
     from .errors import UnreachableError as UnreachableError
     from .errors import UpstreamFailedError as UpstreamFailedError
+    from .helpers.batch import BatchResult as BatchResult
     from .singleton import configure as configure
     from .singleton import lm as lm
     from .singleton import reset_singleton as reset_singleton
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from .types import ChatMessage as ChatMessage
     from .types import ChatResponse as ChatResponse
     from .types import ContentPart as ContentPart
+    from .types import EmbeddingResponse as EmbeddingResponse
     from .types import GenerateContentRequest as GenerateContentRequest
     from .types import StreamChunk as StreamChunk
     from .types import Usage as Usage
@@ -67,6 +70,7 @@ _ROOMS = {
     "errors": (
         "AuthenticationError",
         "BadRequestError",
+        "BatchError",
         "CapabilityError",
         "ConfigurationError",
         "ContentFilteredError",
@@ -88,6 +92,7 @@ _ROOMS = {
         "UnreachableError",
         "UpstreamFailedError",
     ),
+    "helpers.batch": ("BatchResult",),
     "singleton": ("configure", "lm", "reset_singleton"),
     "strategies": ("Place", "Strategy"),
     "types": (
@@ -95,6 +100,7 @@ _ROOMS = {
         "ChatMessage",
         "ChatResponse",
         "ContentPart",
+        "EmbeddingResponse",
         "GenerateContentRequest",
         "StreamChunk",
         "Usage",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -12,43 +13,93 @@ from .errors import ConfigurationError
 
 N = TypeVar("N", int, float)
 CLOSE = 0.85
-OURS = (
-    "provider",
-    "max_tokens",
-    "temperature",
-    "max_retries",
-    "timeout",
-    "timeouts",
-    "max_wait_seconds",
-    "affinity",
-    "key_id",
-    "tags",
-    "region",
-)
+Tags = Mapping[str, str] | Iterable[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """The keywords that every call takes, as :meth:`LMRotate.chat` explains them."""
+
+    provider: str | None = None
+    max_retries: int | None = None
+    timeout: float | None = None
+    timeouts: Mapping[str, float] | None = None
+    max_wait_seconds: float | None = None
+    affinity: str | int | None = None
+    key_id: str | None = None
+    tags: Tags = None
+    region: str | None = None
+
+
+OURS = ("max_tokens", "temperature", *Steering.__dataclass_fields__)
+
+
+def steered(
+    model: object, keywords: Mapping[str, Any], ours: tuple[str, ...] = OURS
+) -> tuple[Steering, dict[str, Any]]:
+    """Keywords of a call: those that steer it, and those that go into the request; ``ours``:
+    names that the latter must not be misspelled ones of. Raises ConfigurationError.
+    """
+    check_model(model)
+    steering = {name: value for name, value in keywords.items() if name in _STEERING}
+    rest = {name: value for name, value in keywords.items() if name not in _STEERING}
+    check_keywords(rest, ours)
+    return Steering(**steering), rest
+
+
+_STEERING = frozenset(Steering.__dataclass_fields__)
 
 
 def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
-    if not isinstance(model, str) or not model:
-        raise ConfigurationError("model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini'")
+    check_model(model)
+    check_messages(messages)
+    check_keywords(keywords)
+
+
+def check_messages(messages: object) -> None:
+    """Raises ConfigurationError if that is no conversation."""
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise ConfigurationError(
             "messages must be a list of messages, like [{'role': 'user', 'content': 'hello'}]"
         )
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
+
+
+def check_model(model: object) -> None:
+    """Raises ConfigurationError if that is no name."""
+    if not isinstance(model, str) or not model:
+        raise ConfigurationError("model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini'")
+
+
+def check_keywords(keywords: Iterable[str], ours: tuple[str, ...] = OURS) -> None:
+    """Raises ConfigurationError for one that was meant for us, but for its spelling."""
     for name in keywords:
-        if complaint := _complaint(name):
+        if name not in ours and (complaint := _complaint(name, ours)):
             raise ConfigurationError(complaint)
 
 
 @lru_cache(maxsize=512)
-def _complaint(keyword: str) -> str | None:
+def _complaint(keyword: str, ours: tuple[str, ...]) -> str | None:
     """Most keywords go to the provider as they are; these were meant for us."""
     if keyword == "stream":
         return "stream= is not for chat: use chat_stream(...), which returns the chunks"
-    near = get_close_matches(keyword, OURS, 1, CLOSE)
+    near = get_close_matches(keyword, ours, 1, CLOSE)
     return f"{keyword}= is not known; did you mean {near[0]}=?" if near else None
+
+
+def worded(affinity: str | int | None) -> str | None:
+    """A conversation's name; 17 and "17" are the same. Raises ConfigurationError for what
+    may not be alike in every process.
+    """
+    given: object = affinity
+    if given is not None and (isinstance(given, bool) or not isinstance(given, (str, int))):
+        raise ConfigurationError(
+            f"affinity must be a text or a whole number that names the conversation, "
+            f"not {type(given).__name__}"
+        )
+    return affinity if affinity is None else str(affinity)
 
 
 def checked(name: str, number: N, *, may_be_zero: bool = False) -> N:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from .arguments import check_call, checked
+from .arguments import Steering, Tags, check_call, checked, steered, worded
 from .config import LMRotateConfig
 from .core.events import Listener
-from .core.wire import ChatRequest
-from .engine.assembly import Narrowed
+from .core.wire import ChatRequest, EmbedRequest, Request
+from .engine.assembly import Narrowed, narrowed_to
 from .engine.exchange import HttpExchange
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
@@ -25,15 +26,16 @@ from .engine.stream import ChatStream
 from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
+from .helpers import embedding
+from .helpers.chat_batches import ChatBatches
 from .keys import Keys
-from .types import ChatMessage, ChatResponse
+from .types import ChatMessage, ChatResponse, EmbeddingResponse
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
-Tags = Mapping[str, str] | Iterable[str] | None
 
 
-class LMRotate:
+class LMRotate(ChatBatches):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -70,7 +72,7 @@ class LMRotate:
         timeout: float | None = None,  # noqa: ASYNC109 - a deadline for the whole call
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
-        affinity: str | None = None,
+        affinity: str | int | None = None,
         key_id: str | None = None,
         tags: Tags = None,
         region: str | None = None,
@@ -90,17 +92,16 @@ class LMRotate:
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.
         """
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
         check_call(model, messages, kwargs)
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
         request = ChatRequest(model, messages, False, max_tokens, temperature, None, kwargs)
         exchange = self._exchange(request, timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
-        return self._pool.judge.answered(run, verdict)
+        response: ChatResponse = self._pool.judge.answered(run, verdict)
+        return response
 
     def chat_sync(
         self,
@@ -123,7 +124,7 @@ class LMRotate:
         timeout: float | None = None,
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
-        affinity: str | None = None,
+        affinity: str | int | None = None,
         key_id: str | None = None,
         tags: Tags = None,
         region: str | None = None,
@@ -134,14 +135,12 @@ class LMRotate:
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
         check_call(model, messages, kwargs)
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
         pool = self._pool
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
-            if pool.revival.is_due:
-                await pool.revival.look()
             plan = self._plan(
                 model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
             )
@@ -158,6 +157,39 @@ class LMRotate:
     ) -> SyncChatStream:
         """:meth:`chat_stream` as a plain iterator and context manager."""
         return SyncChatStream(self.chat_stream(model, messages, **kwargs))
+
+    # -- embeddings
+
+    async def embed(
+        self,
+        model: str,
+        text: str,
+        *,
+        dimensions: int | None = None,
+        task_type: str | None = None,
+        as_array: bool = False,
+        **kwargs: Any,
+    ) -> EmbeddingResponse:
+        """One text as a vector.
+
+        ``dimensions``: of the vector, where the model can shorten it. ``task_type``: what it
+        is for, where the provider asks. ``as_array``: a numpy array of float32 instead of a
+        list. The keywords of :meth:`chat` steer it (provider, timeout, key_id, ...), others go
+        into the request as they are.
+
+        Raises as :meth:`chat` does.
+        """
+        embedding.check_text(text)
+        if as_array:
+            embedding.numpy()
+        steering, options = steered(model, kwargs)
+        request = EmbedRequest(model, (text,), dimensions, task_type, None, options)
+        answer = await self._ask(request, steering)
+        return embedding.response_of(answer, 0, as_array=as_array)
+
+    def embed_sync(self, model: str, text: str, **kwargs: Any) -> EmbeddingResponse:
+        """:meth:`embed` for code without a loop."""
+        return _sync(lambda: self.embed(model, text, **kwargs))
 
     # -- raw keys
 
@@ -177,7 +209,7 @@ class LMRotate:
         judged by its status, and comes out. Raises ConfigurationError and
         NoAvailableKeyError on entering.
         """
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         return Loan(
             lambda: self._borrow(provider, model, max_wait_seconds, narrowed), self._pool.judge
         )
@@ -193,7 +225,7 @@ class LMRotate:
         region: str | None = None,
     ) -> SyncLoan:
         """:meth:`acquire` as a plain context manager; its reports are not awaited."""
-        narrowed = _narrowed(key_id, tags, region)
+        narrowed = narrowed_to(key_id, tags, region)
         return SyncLoan(
             lambda: _sync(lambda: self._borrow(provider, model, max_wait_seconds, narrowed)),
             self._pool.judge,
@@ -204,8 +236,6 @@ class LMRotate:
     ) -> Grant:
         defaults = self._pool.config.defaults
         wait = _or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_s)
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
         stage = self._pool.stages(model, provider, narrowed)[0]
         plan = Plan(model or provider, (stage,), 0, wait)
         verdict, _ = await self._pool.rotation.run(plan, LoanExchange())
@@ -228,6 +258,10 @@ class LMRotate:
         attempts.
         """
         return await self._pool.usage()
+
+    def cost(self, response: ChatResponse) -> float | None:
+        """What an answer cost, in US dollars; None where no price is known."""
+        return self._pool.price(response.provider, response.model, response.usage)
 
     def usage_summary_sync(self) -> dict[str, Any]:
         """:meth:`usage_summary` for code without a loop."""
@@ -273,32 +307,55 @@ class LMRotate:
 
     # -- from arguments to a plan
 
+    async def _ask(
+        self, request: Request, steering: Steering, models: Sequence[str] | None = None
+    ) -> Any:
+        """Any request but a stream, through the rotation. ``models``: the request's own, and
+        those that it goes on to.
+        """
+        plan = self._plan(
+            models or request.model,
+            steering.provider,
+            narrowed_to(steering.key_id, steering.tags, steering.region),
+            steering.max_retries,
+            steering.timeout,
+            steering.max_wait_seconds,
+            steering.affinity,
+        )
+        exchange = self._exchange(request, steering.timeouts)
+        verdict, run = await self._pool.rotation.run(plan, exchange)
+        return self._pool.judge.answered(run, verdict)
+
     def _plan(
         self,
-        model: str,
+        model: str | Sequence[str],
         provider: str | None,
         narrowed: Narrowed | None,
         max_retries: int | None,
         timeout: float | None,
         max_wait_seconds: float | None,
-        affinity: str | None,
+        affinity: str | int | None,
     ) -> Plan:
         pool = self._pool
         defaults = pool.config.defaults
-        stages = pool.stages(model, provider, narrowed)
+        if isinstance(model, str):
+            stages = pool.stages(model, provider, narrowed)
+        else:
+            ways = (pool.stages(name, provider, narrowed) for name in model)
+            stages = tuple(chain.from_iterable(ways))
         limit = stages[0].provider.deadline_s if timeout is None else checked("timeout", timeout)
         return Plan(
-            asked=model,
+            asked=_first(model),
             stages=stages,
             max_retries=_or(defaults.max_retries, "max_retries", max_retries),
             max_wait_s=_or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_seconds),
             timeout_s=limit,
             deadline=math.inf if limit is None else pool.clock.now() + limit,
-            affinity=affinity if affinity is None else str(affinity),
+            affinity=worded(affinity),
             is_pinned=provider is not None,
         )
 
-    def _exchange(self, request: ChatRequest, timeouts: Mapping[str, float] | None) -> HttpExchange:
+    def _exchange(self, request: Request, timeouts: Mapping[str, float] | None) -> HttpExchange:
         pool = self._pool
         own = _timeouts(timeouts) if timeouts else _provider_timeouts
         return HttpExchange(request, pool.loops.transport(), pool.judge, own)
@@ -323,13 +380,8 @@ def _or(default: N, name: str, given: N | None) -> N:
     return default if given is None else checked(name, given, may_be_zero=True)
 
 
-def _narrowed(key_id: str | None, tags: Tags, region: str | None) -> Narrowed | None:
-    if key_id is None and tags is None and region is None:
-        return None
-    if isinstance(tags, str):
-        tags = (tags,)
-    named = tuple(tags.items()) if isinstance(tags, Mapping) else tuple(tags or ())
-    return Narrowed(key_id, named, region)
+def _first(model: str | Sequence[str]) -> str:
+    return model if isinstance(model, str) else model[0]
 
 
 @contextmanager

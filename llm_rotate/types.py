@@ -11,7 +11,8 @@ class ChatMessage(TypedDict, total=False):
     """One message, OpenAI-shaped; every dialect converts it.
 
     ``role`` is system, user, assistant or tool; ``content`` a string or a list of parts
-    (OpenAI's own part shapes, or :class:`ContentPart`).
+    (OpenAI's own part shapes, or :class:`ContentPart`). ``native`` is for
+    :attr:`ChatResponse.message` to fill.
     """
 
     role: str
@@ -19,13 +20,14 @@ class ChatMessage(TypedDict, total=False):
     name: str
     tool_calls: list[dict[str, Any]]
     tool_call_id: str
+    native: dict[str, Any]
 
 
 class ContentPart(TypedDict, total=False):
-    """A part of a message: ``type`` is text, image_bytes, pdf_bytes or file.
+    """A part of a message: ``type`` is text, image_bytes, pdf_bytes, audio_bytes or file.
 
-    ``text`` goes with text, ``data`` (raw bytes) with image_bytes and pdf_bytes,
-    ``file_uri`` with file, ``mime_type`` with all but text.
+    ``text`` goes with text, ``data`` (raw bytes) with those in bytes, ``file_uri`` with file,
+    ``mime_type`` with all but text.
     """
 
     type: str
@@ -57,7 +59,8 @@ class Usage:
     """Tokens of one answer, counted alike at every provider.
 
     ``prompt_tokens`` includes the cached ones, ``completion_tokens`` the reasoning ones;
-    ``raw`` is the provider's own usage object.
+    ``audio_tokens`` are those of sound, heard or spoken, which the two include. ``raw`` is the
+    provider's own usage object.
     """
 
     prompt_tokens: int = 0
@@ -65,6 +68,7 @@ class Usage:
     total_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    audio_tokens: int = 0
     raw: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
@@ -94,6 +98,13 @@ class ChatResponse:
     ``tool_calls`` are OpenAI-shaped dicts; ``raw`` is the provider's answer as a plain dict;
     ``latency_ms`` runs from the call to the answer, waiting and rotation included;
     ``attempts`` lists every request sent for it, the good one last.
+
+    ``id``: the provider's name for the answer. ``parsed``: the content as ``response_format``
+    asked for it, an instance of the pydantic class or a plain JSON value; None if none was
+    asked for or the content does not fit. ``logprobs``: one dict per token (``token``,
+    ``logprob``, ``top_logprobs``) where they were asked for. ``native``: the assistant's
+    message in the provider's own words, with its thinking and signatures, which
+    :attr:`message` carries into the next turn.
     """
 
     content: str
@@ -106,6 +117,70 @@ class ChatResponse:
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     reasoning: str = ""
+    request_id: str | None = None
+    upstream: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    id: str | None = None
+    parsed: Any = None
+    logprobs: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    native: Any = field(default=None, repr=False)
+
+    @property
+    def message(self) -> ChatMessage:
+        """The assistant's message, to be appended to ``messages`` for the next turn.
+
+        OpenAI-shaped, and JSON through and through. Beside text and tool calls it carries the
+        provider's own words: the provider that gave them gets them back just as they were,
+        with thinking, signatures and the order of things; any other gets text and tool calls,
+        and so does every provider once you have changed one of those.
+        """
+        message: ChatMessage = {"role": "assistant", "content": self.content or None}
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        elif not self.content:
+            message["content"] = ""  # None needs tool calls beside it
+        if self.native is not None:
+            message["native"] = {"provider": self.provider, "content": self.native}
+        return message
+
+
+@dataclass(slots=True)
+class EmbeddingResponse:
+    """A text as a vector. ``embedding``: a list of floats, or a numpy array of float32 where
+    ``as_array=True`` asked for one; the other fields are those of :class:`ChatResponse`.
+    """
+
+    embedding: Any = field(repr=False)
+    provider: str = ""
+    model: str = ""
+    key_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    latency_ms: float = 0.0
+    request_id: str | None = None
+    upstream: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(slots=True)
+class TranscriptionResponse:
+    """A recording as text.
+
+    ``language``: as the provider names it; ``duration_s``: seconds of sound; ``segments`` and
+    ``words``: dicts with ``start`` and ``end`` in seconds, where the provider tells them. The
+    other fields are those of :class:`ChatResponse`.
+    """
+
+    text: str
+    provider: str = ""
+    model: str = ""
+    key_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    latency_ms: float = 0.0
+    language: str | None = None
+    duration_s: float | None = None
+    segments: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    words: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)
     request_id: str | None = None
     upstream: str | None = None
     attempts: tuple[Attempt, ...] = ()

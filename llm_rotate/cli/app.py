@@ -10,9 +10,10 @@ import typer
 
 from .. import __version__
 from ..errors import ConfigurationError, LMRotateError
-from . import config, keys
+from . import config, keys, operate
 from .chat import chat
 from .demo import demo
+from .health import health
 from .wording import Worded
 
 app = typer.Typer(
@@ -25,6 +26,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=Worded)(chat)
+app.command()(health)
+for each in (operate.rest, operate.disable, operate.enable, operate.reset):
+    keys.app.command(cls=Worded)(each)
 app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
 app.command()(demo)

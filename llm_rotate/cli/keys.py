@@ -48,7 +48,7 @@ VERDICTS: Mapping[Outcome, str] = {
 UNTRIED = "untried"
 STYLES: Mapping[str, str] = {"ok": "green", "limited": "yellow", UNTRIED: "dim"}
 
-app = typer.Typer(help="See what each key is good for.", no_args_is_help=True)
+app = typer.Typer(help="See what each key is good for; take keys out.", no_args_is_help=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -16,6 +17,7 @@ OLD_ADAPTERS: Mapping[str, str] = {
     "google_vertex": "gemini",
     "aws_bedrock": "bedrock",
 }
+PROXIES = ("http", "https", "socks5", "socks5h")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
@@ -40,6 +42,29 @@ def web_address(text: Any) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must end with its path, without ? and #")
     return text.rstrip("/")
+
+
+def proxy_address(url: str) -> str:
+    """A proxy that the transports can speak to."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in PROXIES or not parts.hostname or " " in url:
+        raise ValueError(f"must begin with {', '.join(PROXIES)} and ://, and name a host")
+    return url
+
+
+def certificates(place: str) -> str:
+    """A file of CA certificates, or a folder of them."""
+    import ssl  # noqa: PLC0415 - few name one
+
+    path = Path(place)
+    if not path.exists():
+        raise ValueError("there is no such file or folder")
+    try:
+        if path.is_file():
+            ssl.create_default_context(cafile=place)
+    except OSError:
+        raise ValueError("no certificates can be read there") from None
+    return place
 
 
 def _split(text: str) -> SplitResult | None:

@@ -19,6 +19,7 @@ from .entries import (
     FallbackEntry,
     HttpConfig,
     KeyConfig,
+    LimitsConfig,
     ProviderConfig,
     QuotaGroupConfig,
     StateStoreConfig,
@@ -45,6 +46,7 @@ class LMRotateConfig(Entry):
     keys: list[KeyConfig] = Field(default_factory=list)
     fallback_chains: dict[str, list[FallbackEntry]] = Field(default_factory=dict)
     quota_groups: dict[str, QuotaGroupConfig] = Field(default_factory=dict)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
     state_store: StateStoreConfig = Field(default_factory=StateStoreConfig)
     http: HttpConfig = Field(default_factory=HttpConfig)
 

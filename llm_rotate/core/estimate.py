@@ -23,6 +23,7 @@ OUTPUTS_NEEDED = 5
 KEPT = 0.98  # of the past's weight, per answer: about fifty answers count
 PRIOR_UNITS = 2_000.0
 LARGEST_RATIO = 16.0  # times the rule at the start; further off is a miscount of somebody's
+_SAID_AGAIN = "native"  # a message's field: its content once more, in its provider's words
 _BLOBS = frozenset({"image_url", "input_audio", "file", "image_bytes", "pdf_bytes", "image"})
 
 TokenCount = Callable[[str, str], int | None]
@@ -51,12 +52,14 @@ class _Model:
 
 class Estimator:
     """Estimates per model name. ``count``: a tokenizer; None: the rule of bytes.
+    ``output_tokens``: to be reserved for every answer; None: what recent answers suggest.
 
     One per pool. Threads that note at once may lose one of their notes, nothing more.
     """
 
-    def __init__(self, count: TokenCount | None = None) -> None:
-        self._count = count
+    def __init__(self, count: TokenCount | None = None, output_tokens: int | None = None) -> None:
+        self.count = count
+        self.output_tokens = output_tokens
         self._models: dict[str, _Model] = {}
 
     def units(self, model: str, messages: Sequence[Any], more: Any = None) -> float:
@@ -64,6 +67,8 @@ class Estimator:
         measure = self._measure(model)
         total = 0.0
         for message in messages:
+            if isinstance(message, Mapping) and _SAID_AGAIN in message:
+                message = {name: message[name] for name in message if name != _SAID_AGAIN}
             content = message.get("content") if isinstance(message, Mapping) else message
             if not isinstance(content, str) or len(message) > 2:  # more than role and content
                 total += MESSAGE_TOKENS + _walk(message, measure)
@@ -80,6 +85,8 @@ class Estimator:
 
     def output(self, model: str) -> int:
         """Tokens that four in five of the model's recent answers did not exceed."""
+        if self.output_tokens is not None:
+            return self.output_tokens
         known = self._models.get(model)
         return known.long_output if known else FIRST_OUTPUT_TOKENS
 
@@ -95,7 +102,7 @@ class Estimator:
             known.answered(used.output)
 
     def _measure(self, model: str) -> Callable[[str], float]:
-        count = self._count
+        count = self.count
         if count is None:
             return _by_bytes
 

@@ -40,6 +40,24 @@ class Reading(NamedTuple):
     reset_seconds: float | None = None
 
 
+def of_scope(
+    readings: Sequence[Reading], scope: str, window_seconds: float, day_seconds: float
+) -> Sequence[Reading]:
+    """What the readings say of a ``minute``'s limits or a ``day``'s, whatever their resets say
+    (``auto``: as those say). ``day_seconds``: until the provider's day ends.
+    """
+    if scope == "auto":
+        return readings
+    if scope == "day":
+        return [each._replace(limit=None, reset_seconds=day_seconds) for each in readings]
+    return [each._replace(reset_seconds=_within(window_seconds, each)) for each in readings]
+
+
+def _within(window_seconds: float, reading: Reading) -> float:
+    stated = reading.reset_seconds
+    return window_seconds if stated is None else min(stated, window_seconds)
+
+
 def observe(
     bucket: Bucket, reservation: Reservation, readings: Sequence[Reading], now: float
 ) -> None:

@@ -159,19 +159,25 @@ class StateStore(Protocol):
 
 @dataclass(slots=True)
 class Record:
-    """A key's recent past in one stage: moving means, step 0.2 (see strategies)."""
+    """A key's recent past in one stage: moving means, step 0.2 (see strategies). ``tokens``: of
+    its answers with their prompts; ``in_flight``: requests now under way, which is counted only
+    for a strategy that has an attribute ``counts_in_flight``.
+    """
 
     seconds: float = 0.0
     fault_share: float = 0.0
     samples: int = 0
+    tokens: float = 0.0
+    in_flight: int = 0
 
 
 @dataclass(slots=True)
 class Norm:
-    """The stage's own moving mean of ``seconds``, to hold a key's against."""
+    """The stage's own moving means of ``seconds`` and ``tokens``, to hold a key's against."""
 
     seconds: float = 0.0
     samples: int = 0
+    tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from .pool import Norm, Place, Record
 
 STEP = 0.2
+STALE = 4  # times as many entries as keys, and a heap is swept
 
 
 class Turns:
@@ -22,6 +23,7 @@ class Turns:
 
     ``place`` gives a key's tier and stride from its index, record and the stage's norm;
     ``served`` what each key has served before, of anything: ties go to the least of it.
+    ``counts_in_flight``: places follow from how many turns of a key have not ended.
     """
 
     def __init__(
@@ -29,8 +31,11 @@ class Turns:
         size: int,
         place: Callable[[int, Record, Norm], Place],
         served: Sequence[float] = (),
+        *,
+        counts_in_flight: bool = False,
     ) -> None:
         self._place = place
+        self._counts_in_flight = counts_in_flight
         self._norm = Norm()
         self._records = [Record() for _ in range(size)]
         self._places = [place(i, self._records[i], self._norm) for i in range(size)]
@@ -89,6 +94,14 @@ class Turns:
             # The best key is charged most often: one step of the heap instead of two.
             enter = heapreplace if heap[0][1] == self._entries[index] else heappush
             enter(heap, self._entry(index))
+        if self._counts_in_flight:
+            self._records[index].in_flight += 1
+            self._replace(index)
+
+    def ended(self, index: int) -> None:
+        """A turn of the key is over, however it went."""
+        self._records[index].in_flight -= 1
+        self._replace(index)
 
     def rest(self, index: int, until: float) -> None:
         """Takes the key out until ``until`` (inf: until it is woken)."""
@@ -134,13 +147,17 @@ class Turns:
         """Each key's tier, by index."""
         return (spot.tier for spot in self._places)
 
-    def note(self, index: int, is_fault: bool, seconds: float) -> None:
-        """An attempt of the key ended: a provider's fault, or an answer after ``seconds``."""
+    def note(self, index: int, is_fault: bool, seconds: float, tokens: float = 0.0) -> None:
+        """An attempt of the key ended: a provider's fault, or an answer after ``seconds`` that
+        took so many ``tokens``.
+        """
         record = self._records[index]
         record.fault_share += STEP * (is_fault - record.fault_share)
         if not is_fault:
             record.seconds = _moved(record.seconds, seconds, record.samples)
             self._norm.seconds = _moved(self._norm.seconds, seconds, self._norm.samples)
+            record.tokens = _moved(record.tokens, tokens, record.samples)
+            self._norm.tokens = _moved(self._norm.tokens, tokens, self._norm.samples)
             record.samples += 1
             self._norm.samples += 1
         self._replace(index)
@@ -162,7 +179,11 @@ class Turns:
             self._order = sorted(self._tiers, reverse=True)
 
     def _enter(self, index: int) -> None:
-        heappush(self._tiers[self._places[index].tier], self._entry(index))
+        heap = self._tiers[self._places[index].tier]
+        heappush(heap, self._entry(index))
+        if len(heap) > STALE * len(self._entries):  # of a tier that keys pass through, unasked
+            heap[:] = [each for each in heap if self._entries[each[2]] == each[1]]
+            heapify(heap)
 
     def _entry(self, index: int) -> tuple[float, int, int]:
         self._sequence += 1

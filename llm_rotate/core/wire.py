@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from ..types import ChatResponse, StreamChunk, Usage
+from ..errors import CapabilityError
+from ..types import Attempt, ChatResponse, StreamChunk, TranscriptionResponse, Usage
+from .estimate import Estimator
 from .learned import Reading
 from .outcome import Outcome
 
@@ -62,10 +64,18 @@ class Ready:
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
 
 
+# Keywords of a chat that become part of the prompt, and those that cap the answer.
+_PROMPTED = ("tools", "response_format")
+_CAPS = ("max_tokens", "max_completion_tokens")
+# A recording of 128 kbit/s at ten tokens a second; only where counting starts.
+_SOUND_BYTES_PER_TOKEN = 1_600.0
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A chat as one stage sends it: ``model`` is the name the provider knows."""
 
+    what: ClassVar[str] = "chat"
     model: str
     messages: Sequence[Mapping[str, Any]]
     stream: bool = False
@@ -73,6 +83,108 @@ class ChatRequest:
     temperature: float | None = None
     upstream: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def units(self, estimator: Estimator) -> float:
+        """Tokens of the prompt by the bare rule."""
+        more = [self.options[name] for name in _PROMPTED if self.options.get(name)]
+        return estimator.units(self.model, self.messages, more)
+
+    def most_output(self, options: Mapping[str, Any]) -> int | None:
+        """Tokens that the answer may have at most; ``options``: the stage's own."""
+        options = {**options, **self.options}
+        stated = (self.max_tokens, *(options.get(name) for name in _CAPS))
+        return next((cap for cap in stated if type(cap) is int and cap > 0), None)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts to be made vectors of, each by itself. ``dimensions``: of each vector;
+    ``task_type``: what the vectors are for, where the provider asks.
+    """
+
+    what: ClassVar[str] = "embeddings"
+    stream: ClassVar[bool] = False
+    model: str
+    texts: Sequence[str]
+    dimensions: int | None = None
+    task_type: str | None = None
+    upstream: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def units(self, estimator: Estimator) -> float:
+        """As :meth:`ChatRequest.units`."""
+        return estimator.units(self.model, (), self.texts)
+
+    def most_output(self, options: Mapping[str, Any]) -> int | None:  # noqa: ARG002 - as a chat's
+        """Vectors are no tokens."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body of ``size`` bytes that is read while it is sent, and anew for each sending.
+
+    ``open`` gives its pieces, exactly ``size`` bytes together, or raises an LMRotateError. It
+    may block: whoever sends asks for pieces off the loop.
+    """
+
+    size: int
+    open: Callable[[], Iterator[bytes]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.open()
+
+
+Body = bytes | Upload
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeRequest:
+    """A recording to be written down. ``filename``: by its end providers tell the format;
+    ``boundary``: a word that is not in the recording, for bodies of many parts.
+    """
+
+    what: ClassVar[str] = "transcriptions"
+    stream: ClassVar[bool] = False
+    model: str
+    audio: Upload
+    filename: str
+    mime_type: str
+    boundary: str
+    upstream: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def units(self, estimator: Estimator) -> float:  # noqa: ARG002 - no text is there to be measured
+        """As :meth:`ChatRequest.units`."""
+        return self.audio.size / _SOUND_BYTES_PER_TOKEN
+
+    def most_output(self, options: Mapping[str, Any]) -> int | None:  # noqa: ARG002 - as a chat's
+        """Unknown."""
+        return None
+
+
+Request = ChatRequest | EmbedRequest | TranscribeRequest
+
+
+@dataclass(slots=True)
+class Vectors:
+    """What comes of an EmbedRequest: a vector for each text, in their order."""
+
+    found: list[Sequence[float]] = field(repr=False)
+    model: str
+    usage: Usage
+    request_id: str | None = None
+    upstream: str | None = None
+    provider: str = ""
+    key_id: str = ""
+    latency_ms: float = 0.0
+    attempts: tuple[Attempt, ...] = ()
+
+
+Response = ChatResponse | Vectors | TranscriptionResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +194,7 @@ class HttpRequest:
     method: str
     url: str
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: Body = field(repr=False)
     stream: bool = False
 
 
@@ -125,17 +237,47 @@ class EventReader(Protocol):
     def end(self) -> Verdict[ChatResponse]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one request may hold: ``count`` texts, ``tokens`` of them together, ``size`` bytes."""
+
+    count: int | None = None
+    tokens: int | None = None
+    size: int | None = None
+
+
+class Carrier(Protocol):
+    """One kind of request in a dialect's words.
+
+    ``encode`` gives the body, shared by all keys of a stage, or raises CapabilityError.
+    """
+
+    def encode(self, request: Any, endpoint: Endpoint) -> Body: ...
+    def build(self, request: Any, body: Any, ready: Ready, wall: float) -> HttpRequest: ...
+    def parse(
+        self, request: Any, status: int, headers: Headers, body: bytes, wall: float
+    ) -> Verdict[Any]: ...
+
+
+class Operation(Carrier, Protocol):
+    """What a dialect can do beside chat. ``bounds``: the most that the service takes in one."""
+
+    def bounds(self, model: str, endpoint: Endpoint) -> Bounds: ...
+
+
 class Dialect(Protocol):
     """A provider's wire format as pure functions.
 
     ``encode`` gives the body, shared by all keys of a stage, or raises CapabilityError.
     ``classify`` reads a vendor SDK's exception; None says it is the caller's own.
     ``readings``: what an answer's headers say of rate limits. ``counts_cached``: whether what
-    a prompt cache gave counts towards them.
+    a prompt cache gave counts towards them. ``operations``: by kind of request, what it can do
+    beside chat.
     """
 
     name: str
     counts_cached: bool
+    operations: Mapping[type, Operation]
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready: ...
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes: ...
@@ -148,3 +290,13 @@ class Dialect(Protocol):
     def events(self, request: ChatRequest) -> EventReader: ...
     def readings(self, headers: Headers, wall: float) -> Sequence[Reading]: ...
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None: ...
+
+
+def operation(dialect: Dialect, kind: type[Request]) -> Operation:
+    """What ``dialect`` does with requests of this kind. Raises CapabilityError: nothing."""
+    try:
+        return dialect.operations[kind]
+    except KeyError:
+        raise CapabilityError(
+            f"{dialect.name} cannot carry {kind.what}: send the call to a provider that can"
+        ) from None

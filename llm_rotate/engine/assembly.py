@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -46,6 +46,18 @@ class Narrowed:
         return ", ".join(f"{name}={value!r}" for name, value in parts.items() if value is not None)
 
 
+def narrowed_to(
+    key_id: str | None, tags: Mapping[str, str] | Iterable[str] | None, region: str | None
+) -> Narrowed | None:
+    """As a call says it; None if it says nothing."""
+    if key_id is None and tags is None and region is None:
+        return None
+    if isinstance(tags, str):
+        tags = (tags,)
+    named = tuple(tags.items()) if isinstance(tags, Mapping) else tuple(tags or ())
+    return Narrowed(key_id, named, region)
+
+
 class Assembly:
     """One configuration's keys and routes. Raises ConfigurationError for what cannot be."""
 
@@ -71,6 +83,7 @@ class Assembly:
             deadline_s=limits.deadline,
             resets=days_of(entry.day_ends, self._clock),
             prices=(entry.cost_per_1k_input_tokens, entry.cost_per_1k_output_tokens),
+            header_scope=entry.header_bucket_scope,
         )
 
     def _key(self, index: int, key: KeyConfig) -> PoolKey:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import asyncio
 
 from ..core.wire import Ready
-from ..secrets import resolve, scheme_of
+from ..secrets import SecretError, resolve, scheme_of
+from .readers import Readers
 from .run import Grant
 from .stages import PoolKey
 
 # Secrets of these schemes are at hand; any other may block, and is read off the loop.
 AT_HAND = ("env", "literal")
+LONGEST_READ_SECONDS = 30.0
+_READERS = Readers()
 
 
 async def look_up(secret_ref: str) -> str:
     """The secret that is there now. Raises SecretError."""
     if scheme_of(secret_ref) in AT_HAND:
         return resolve(secret_ref).reveal()
-    return (await asyncio.to_thread(resolve, secret_ref)).reveal()
+    reading = asyncio.get_running_loop().run_in_executor(_READERS, resolve, secret_ref)
+    try:
+        async with asyncio.timeout(LONGEST_READ_SECONDS):
+            return (await reading).reveal()
+    except SecretError as error:
+        raise SecretError(str(error)) from None  # several may wait for the one that was raised
+    except TimeoutError:
+        raise SecretError(
+            f"{secret_ref} could not be read within {LONGEST_READ_SECONDS:g} s"
+        ) from None
 
 
 async def read_secret(grant: Grant) -> str | None:
@@ -38,3 +50,19 @@ async def make_ready(grant: Grant) -> Ready:
     key: PoolKey = grant.key
     key.ready = key.provider.dialect.prepare(await read_secret(grant), key.endpoint)
     return key.ready
+
+
+async def has_new_secret(grant: Grant) -> bool:
+    """Whether the secret that was just refused has been changed where it is kept; it is read
+    again unless somebody has done so since. The next use of the key takes the new one.
+    """
+    key, refused = grant.key, grant.secret
+    if refused is None:
+        return False
+    if key.secret == refused:
+        key.ready = None
+        try:
+            await read_secret(grant)
+        except (SecretError, TimeoutError):
+            return False
+    return key.secret != refused

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, EventReader, Verdict
+from ..core.wire import (
+    Body,
+    Carrier,
+    ChatRequest,
+    Dialect,
+    EventReader,
+    Request,
+    Verdict,
+    operation,
+)
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
@@ -31,32 +40,41 @@ def read_events(reader: EventReader, raw: bytes) -> list[StreamChunk | Verdict[C
     return reader.feed(raw) if raw else [reader.end()]
 
 
-def _as_sent(asked: ChatRequest, stage: Stage) -> ChatRequest:
+def _as_sent(asked: Request, stage: Stage) -> Request:
     """The request with the stage's own model, upstream and keywords."""
     options = {**stage.options, **asked.options}  # what the call says is more specific
-    own = {name: options.pop(name, None) for name in ("max_tokens", "temperature")}
-    named = {
+    own = {name: options.pop(name, None) for name in _CHATS_OWN}
+    sent: dict[str, Any] = {
+        "model": stage.model or asked.model,
+        "upstream": stage.upstream,
+        "options": options,
+    }
+    if not isinstance(asked, ChatRequest):
+        return replace(asked, **sent)
+    named: dict[str, Any] = {
         name: value if getattr(asked, name) is None else getattr(asked, name)
         for name, value in own.items()
     }
-    model = stage.model or asked.model
-    return replace(asked, model=model, upstream=stage.upstream, options=options, **named)
+    return replace(asked, **sent, **named)
 
 
+def _carrier(dialect: Dialect, asked: Request) -> Carrier:
+    return dialect if isinstance(asked, ChatRequest) else operation(dialect, type(asked))
+
+
+# What a chain's keywords may say of a chat alone.
+_CHATS_OWN = ("max_tokens", "temperature")
 USUAL = Timeouts()
-# Keywords that become part of the prompt, and those that cap the answer.
-_PROMPTED = ("tools", "response_format")
-_CAPS = ("max_tokens", "max_completion_tokens")
 # Seconds left to the first event of a stream whose headers took all the time there was.
 SHORTEST_WAIT = 0.001
 
 
 class HttpExchange:
-    """A chat as attempts over HTTP. The body is encoded once per stage, for all its keys."""
+    """A request as attempts over HTTP. The body is encoded once per stage, for all its keys."""
 
     def __init__(
         self,
-        request: ChatRequest,
+        request: Request,
         transport: Transport,
         judge: Judge,
         timeouts: Callable[[Stage], Timeouts],
@@ -66,7 +84,8 @@ class HttpExchange:
         self._judge = judge
         self._timeouts_of = timeouts
         self._request = request
-        self._body = b""
+        self._carrier: Carrier
+        self._body: Body = b""
         self._timeouts = USUAL
         self._stage: Stage | None = None
         self._units: float | None = None
@@ -78,35 +97,30 @@ class HttpExchange:
         asked = self._asked
         if stage.model != asked.model or stage.upstream or stage.options:
             asked = _as_sent(asked, stage)
+        self._carrier = _carrier(stage.provider.dialect, asked)
         self._request = asked
-        self._body = stage.provider.dialect.encode(asked, stage.endpoint)
+        self._body = self._carrier.encode(asked, stage.endpoint)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 
     def size(self, stage: Stage) -> tuple[float, int | None]:
         """Measured once: the same words go to every stage."""
-        asked = self._asked
-        units = self._units
-        if units is None:
-            more = [asked.options[name] for name in _PROMPTED if asked.options.get(name)]
-            measure = self._judge.books.estimator.units
-            units = self._units = measure(asked.model, asked.messages, more)
-        options = {**stage.options, **asked.options}
-        stated = (asked.max_tokens, *(options.get(name) for name in _CAPS))
-        return units, next((cap for cap in stated if type(cap) is int and cap > 0), None)
+        if self._units is None:
+            self._units = self._asked.units(self._judge.books.estimator)
+        return self._units, self._asked.most_output(stage.options)
 
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """Sends once."""
         try:
             ready = grant.key.ready or await make_ready(grant)
+            grant.secret = grant.key.secret
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
         except TimeoutError as error:
             return Verdict(
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
-        dialect = grant.stage.provider.dialect
-        request = dialect.build(self._request, self._body, ready, self._judge.wall())
+        request = self._carrier.build(self._request, self._body, ready, self._judge.wall())
         sent_at = self._judge.now()
         try:
             answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
@@ -126,7 +140,7 @@ class HttpExchange:
             answer.discard()
             raise
         dialect, wall = grant.stage.provider.dialect, self._judge.wall()
-        verdict = dialect.parse(self._request, answer.status, answer.headers, body, wall)
+        verdict = self._carrier.parse(self._request, answer.status, answer.headers, body, wall)
         verdict.readings = dialect.readings(answer.headers, wall)
         return verdict
 
@@ -135,7 +149,7 @@ class HttpExchange:
         like any answer, and another key takes over.
         """
         dialect, now = grant.stage.provider.dialect, self._judge.now()
-        reader = dialect.events(self._request)
+        reader = dialect.events(cast("ChatRequest", self._request))  # nothing else streams
         readings = dialect.readings(answer.headers, self._judge.wall())
         if readings:
             self._judge.heed(grant, readings, now)

@@ -6,19 +6,19 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.bucket import Tokens
 from ..core.estimate import Estimator
 from ..core.keystate import Change
-from ..core.learned import Reading
+from ..core.learned import Reading, of_scope
 from ..core.limits import owed
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome
 from ..core.pool import RENEW_SECONDS, News, StateStore
 from ..core.redact import redact, redact_all, shows
-from ..core.wire import Verdict
+from ..core.wire import Response, Verdict
 from ..errors import LMRotateError
-from ..types import Attempt, ChatResponse, Usage
+from ..types import Attempt, Usage
 from .bell import Bell
 from .clock import Clock
 from .consequences import Consequences, cleared
@@ -26,6 +26,8 @@ from .herald import Herald
 from .ledger import Ledger, Price
 from .run import Grant, Run
 from .stages import Stage
+
+R = TypeVar("R", bound=Response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,18 @@ class Judge:
         self._end(grant, (), now)
         self.herald.withdrawn(grant, now - grant.started)
 
+    def outdated(self, grant: Grant, verdict: Verdict[Any]) -> None:
+        """The secret that was refused is not the key's any more: nobody is to blame, and the
+        attempt goes again with the new one.
+        """
+        _hide_secrets(grant, verdict)
+        now = self._clock.now()
+        seconds, grant.started = now - grant.started, now
+        grant.run.call.attempts.append(_attempt(grant, verdict, seconds))
+        if self.herald.listeners:
+            self.herald.attempt_ended(grant, verdict, seconds)
+            self.herald.attempt_started(grant)
+
     def decide(self, grant: Grant) -> None:
         """The status line, or a stream's first event, is good: the trial is won."""
         if grant.lease.trials:
@@ -123,6 +137,7 @@ class Judge:
         self, grant: Grant, changes: Sequence[Change], now: float, owed: Tokens | None = None
     ) -> None:
         self.live.pop(grant.lease.id, None)
+        grant.stage.ended(grant.lease.candidate.index)
         self.store.settle(grant.lease, changes, now, owed)
 
     def _owed(self, grant: Grant, verdict: Verdict[Any], fault: Fault) -> Tokens | None:
@@ -153,6 +168,10 @@ class Judge:
         buckets = grant.lease.candidate.buckets
         if not buckets or buckets[-1] is not spec:
             self.books.watch(spec.name)
+        provider = grant.stage.provider
+        if provider.header_scope != "auto":
+            day_seconds = provider.resets(now)[0] - now
+            readings = of_scope(readings, provider.header_scope, spec.window_seconds, day_seconds)
         self.store.learn(grant.lease, spec, readings, now)
 
     def _count(self, grant: Grant, verdict: Verdict[Any], fault: Fault, now: float) -> None:
@@ -166,7 +185,8 @@ class Judge:
             with self._counting:
                 tally.answered(verdict.used)
                 self.ledger.touched.add(tally)
-            stage.note(index, False, grant.first_s if grant.first_s is not None else seconds)
+            first = grant.first_s if grant.first_s is not None else seconds
+            stage.note(index, False, first, verdict.used.total_tokens if verdict.used else 0)
         elif fault.blame is not Blame.CALLER:
             with self._counting:
                 tally.failures += 1
@@ -208,7 +228,7 @@ class Judge:
         """The caller went away with the answer half read, or gave a lent key back."""
         self.herald.call_ended(run, None, None)
 
-    def answered(self, run: Run, verdict: Verdict[ChatResponse]) -> ChatResponse:
+    def answered(self, run: Run, verdict: Verdict[R]) -> R:
         """The call ends well: its answer, with what the pool knows of it."""
         response, grant = verdict.value, run.last_grant
         if response is None or grant is None:
@@ -225,7 +245,7 @@ class Judge:
 
 
 def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
-    secret = grant.key.secret
+    secret = grant.secret or grant.key.secret
     verdict.message = redact(verdict.message, secret)
     verdict.body = redact_all(verdict.body, secret)
     verdict.code = redact(verdict.code, secret) if verdict.code else None

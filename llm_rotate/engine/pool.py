@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config import LMRotateConfig
-from ..core.estimate import Estimator
+from ..core.estimate import Estimator, TokenCount
 from ..core.keystate import Change, KeyState, Kind
 from ..core.pool import Counts, News, StateStore
 from ..errors import ConfigurationError
@@ -29,6 +29,7 @@ from .revival import Revival
 from .rotation import Rotation
 from .stages import Stage
 from .state import open_store
+from .tokenizer import token_count
 from .transport.choose import HttpSettings, open_transport
 from .transport.httpx_client import HttpxTransport
 from .transport.seam import Transport
@@ -56,6 +57,7 @@ class _Configured:
     config: LMRotateConfig
     assembly: Assembly
     prices: Prices
+    count: TokenCount | None
     stages: OrderedDict[Any, tuple[Stage, ...]] = field(default_factory=OrderedDict)
 
 
@@ -74,11 +76,12 @@ class Pool:
         self._now = self._configured(config)
         self.loops = Loops(seams.open_transport or self._open_transport)
         self.ledger = Ledger()
-        herald = Herald(self.clock, UsageLog(self._price))
-        books = Books(self.ledger, Estimator(), self._price, self._watch)
+        herald = Herald(self.clock, UsageLog(self.price))
+        estimator = Estimator(self._now.count, config.defaults.output_tokens)
+        books = Books(self.ledger, estimator, self.price, self._watch)
         self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
-        self.rotation = Rotation(self.judge, self.clock, seams.rng)
+        self.rotation = Rotation(self.judge, self.revival, self.clock, seams.rng)
         self.store.listen(self._hear)
         self.store.count(self.ledger.unsaid)
         self.judge.bell.began = self._watch_store
@@ -97,9 +100,11 @@ class Pool:
     def _configured(self, config: LMRotateConfig) -> _Configured:
         assembly = Assembly(config, self.clock, self._watched)
         prices = {name: facts.prices for name, facts in assembly.providers.items()}
-        return _Configured(config, assembly, Prices(prices))
+        count = token_count(config.defaults.estimator)
+        return _Configured(config, assembly, Prices(prices), count)
 
-    def _price(self, provider: str, model: str, usage: Usage) -> float | None:
+    def price(self, provider: str, model: str, usage: Usage) -> float | None:
+        """US dollars; None where no price is known."""
         return self._now.prices(provider, model, usage)
 
     # -- stages
@@ -204,6 +209,8 @@ class Pool:
             )
         before, now = self._now, self._configured(config)
         self._now = now
+        estimator = self.judge.books.estimator
+        estimator.count, estimator.output_tokens = now.count, config.defaults.output_tokens
         if config.http != before.config.http:
             self.loops.retire()
         known, moment = before.assembly.identities(), self.clock.now()
@@ -276,7 +283,7 @@ class Pool:
 
     async def usage(self) -> dict[str, Any]:
         """Counts of all who share the state; else of this process since it began."""
-        return summary(await self._counts(), self._price)
+        return summary(await self._counts(), self.price)
 
     async def _counts(self) -> Counts:
         shared = await self.store.counted()

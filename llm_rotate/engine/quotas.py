@@ -47,6 +47,10 @@ def group_name(group: str) -> str:
     return f"group:{group}"
 
 
+POOL = "pool"
+"""The subject of all keys together."""
+
+
 def of_model(name: str, model: str | None) -> str:
     """The same for one model."""
     return name if model is None else f"{name}|model:{model}"
@@ -66,6 +70,7 @@ class Quotas:
             self._state(key_name(key.key_id), key.stated_limits(), key.model_limits)
         for name, group in config.quota_groups.items():
             self._state(group_name(name), group, group.model_limits)
+        self._state(POOL, config.limits, {})
 
     def _state(self, name: str, whole: LimitsConfig, of_models: Mapping[str, LimitsConfig]) -> None:
         named = {name: whole, **{of_model(name, model): each for model, each in of_models.items()}}
@@ -88,7 +93,7 @@ class Quotas:
         Of most keys nothing is stated, and there are none.
         """
         own, quota = key_name(key_id), self.quota(key_id)
-        names = dict.fromkeys((own, quota, of_model(own, model), of_model(quota, model)))
+        names = dict.fromkeys((POOL, own, quota, of_model(own, model), of_model(quota, model)))
         return tuple(
             self.spec(name) for name in names if name in self._stated or name in self.watched
         )
@@ -150,17 +155,22 @@ def pace(candidates: Iterable[Candidate]) -> tuple[float, float]:
 
 
 def _sum(candidates: list[Candidate], measure: Measure) -> float:
-    """Each candidate's own rate, those of a group together no more than the group's."""
+    """Each candidate's own rate, those of a group together no more than the group's, and all
+    of them no more than the pool's.
+    """
+    whole = math.inf
     shared: dict[str, float] = {}
     caps: dict[str, float] = {}
     for each in candidates:
         own = math.inf
         group, cap = each.key_id, math.inf
         for spec in each.buckets:
-            if spec.name.startswith("group:"):
+            if spec.name == POOL:
+                whole = measure(spec)
+            elif spec.name.startswith("group:"):
                 group, cap = spec.name.partition("|")[0], min(cap, measure(spec))
             else:
                 own = min(own, measure(spec))
         shared[group] = shared.get(group, 0.0) + own
         caps[group] = cap
-    return sum(min(rate, caps[group]) for group, rate in shared.items())
+    return min(whole, sum(min(rate, caps[group]) for group, rate in shared.items()))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ..core.keystate import FRESH, KeyState, Kind
+from .quotas import POOL
 
 Moment = Callable[[float], datetime]
 
@@ -46,7 +47,7 @@ class KeyHealth(ScopeHealth):
     """A key's own state, its counts, and under ``scopes`` (by model, or ``upstream:NAME``)
     what of it, or of its ``group:NAME``, is not active. ``failures`` counts the scopes' in;
     ``successes``: answers given; ``in_flight``: requests now under way. ``limits``: by scope
-    (``key``, a model, ``group:NAME``, ``group:NAME, MODEL``), then by the limit's name.
+    (``key``, a model, ``group:NAME``, ``group:NAME, MODEL``, ``pool``), then by the limit's name.
     """
 
     successes: int = 0
@@ -74,6 +75,8 @@ def scope_name(subject: str) -> str:
     """A scope of a key, or of its group, as reports name it."""
     own, _, scope = subject.partition("|")
     scope = scope.removeprefix("model:")
+    if own == POOL:
+        return own
     if own.startswith("group:"):
         return f"{own}, {scope}" if scope else own
     return scope or "key"

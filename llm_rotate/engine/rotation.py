@@ -10,28 +10,35 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ..core.call import BACKOFF_LONGEST_SECONDS, NONE, Call, Visit
+from ..core.keystate import KeyState
 from ..core.limits import exceeded
-from ..core.outcome import FAULTS, Next, Outcome
+from ..core.outcome import FAULTS, Effect, Next, Outcome
 from ..core.pool import FREE, LEASE_SECONDS, Lease
 from ..core.wire import Verdict
 from ..errors import CapabilityError
 from ..types import Attempt
 from . import endings
 from .clock import Clock
+from .credentials import has_new_secret
 from .judge import Judge
 from .queue import Place, Queue
+from .revival import Revival
 from .run import Exchange, Grant, Plan, Run
 from .stages import Stage
 from .transport.seam import Withdrawn
 
 WIDE_WINDOW = 8
+# What a call without a limit to its waiting waits for in any case.
+PATIENCE_SECONDS = 60.0
+HOPELESS = frozenset({Effect.QUARANTINE, Effect.STRIKE})
 
 
 class Rotation:
     """Runs calls over the stages of their plans. The one owner of retries."""
 
-    def __init__(self, judge: Judge, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, judge: Judge, revival: Revival, clock: Clock, rng: random.Random) -> None:
         self._judge = judge
+        self._revival = revival
         self._store = judge.store
         self._herald = judge.herald
         self._clock = clock
@@ -43,6 +50,8 @@ class Rotation:
         call = Call(len(plan.stages), plan.max_retries)
         run = Run(next(self._ids), plan, call, self._clock.now())
         try:
+            if self._revival.is_due:
+                await self._revival.look()
             if plan.stages[0].queue.places:
                 await self._behind(run, exchange)
             while True:
@@ -149,6 +158,9 @@ class Rotation:
         try:
             self._judge.lent(grant)
             verdict = await exchange(grant)
+            if verdict.outcome is Outcome.AUTH_FAILED and await has_new_secret(grant):
+                self._judge.outdated(grant, verdict)
+                verdict = await exchange(grant)
         except Withdrawn:
             self._judge.withdrawn(grant)
             return None
@@ -286,10 +298,32 @@ class Rotation:
             if stage.is_trying(run.call.excluded_next(visit)) and now < latest:
                 run.is_hoping = True
                 earliest = min(earliest, latest, now + LEASE_SECONDS)
+        if latest == math.inf and now + PATIENCE_SECONDS < earliest < math.inf:
+            earliest = self._mended_at(run, now)
         run.earliest = earliest
         if earliest > latest or earliest == math.inf:
             return None
         return max(0.0, earliest - now)
+
+    def _mended_at(self, run: Run, now: float) -> float:
+        """When time brings a key back. A call that waits without limit does not wait for one
+        whose secret or permission is wrong: that it may be tried again later mends nothing.
+        """
+        found = math.inf
+        for stage, visit in zip(run.plan.stages, run.call.visits, strict=True):
+            skip = run.call.excluded_next(visit)
+            for index in range(len(stage.keys)) if run.call.is_open(visit) else ():
+                states = map(self._store.state, stage.candidate(index).subjects)
+                rests = [state for state in states if state.resting_at(now)]
+                if index not in skip and not any(map(_is_hopeless, rests)):
+                    full = stage.fullness(index, (visit.full or {}).get(index), now)
+                    ends = [state.until for state in rests] + ([full.until] if full else [])
+                    found = min(found, max(ends, default=now))
+        return found
+
+
+def _is_hopeless(state: KeyState) -> bool:
+    return state.outcome is not None and FAULTS[state.outcome].effect in HOPELESS
 
 
 def _pace(stages: Sequence[Stage]) -> tuple[float, float]:

@@ -35,7 +35,9 @@ class Plan:
 
 @dataclass(slots=True, eq=False)
 class Grant:
-    """Leave to make one attempt. ``first_s``: seconds to a stream's first chunk."""
+    """Leave to make one attempt. ``first_s``: seconds to a stream's first chunk. ``secret``:
+    what the attempt was, or is to be, sent with.
+    """
 
     stage: Stage
     visit: Visit
@@ -46,6 +48,7 @@ class Grant:
     clock: Clock
     started: float
     first_s: float | None = None
+    secret: str | None = field(default=None, repr=False)
 
     @property
     def number(self) -> int:

@@ -24,7 +24,7 @@ from ..providers import DIALECTS
 from ..strategies import Strategy
 from .ledger import Tally
 from .queue import Queue
-from .quotas import Quotas, key_name, of_model, pace, smallest
+from .quotas import POOL, Quotas, key_name, of_model, pace, smallest
 from .transport.seam import Timeouts
 
 _log = logging.getLogger("llm_rotate")
@@ -41,6 +41,7 @@ class ProviderFacts:
     deadline_s: float | None
     resets: Resets
     prices: tuple[float | None, float | None] = (None, None)
+    header_scope: str = "auto"
     spoken: Dialect | None = None
 
     @property
@@ -138,12 +139,18 @@ class Stage:
         self.queue = Queue()
         self.tallies: dict[int, Tally] = {}
         served = [key.served / key.spec.weight for key in keys]
-        self.turns = Turns(len(keys), partial(_placed, strategy, keys), served)
+        self.counts_in_flight = bool(getattr(strategy, "counts_in_flight", False))
+        self.turns = Turns(
+            len(keys),
+            partial(_placed, strategy, keys),
+            served,
+            counts_in_flight=self.counts_in_flight,
+        )
         self._candidates: list[Candidate | None] = [None] * len(keys)
         self._homes: list[tuple[list[int], Homes]] | None = None
         self._indexes: dict[str, list[int]] = {}
         for index, key in enumerate(keys):
-            for subject in {key_name(key.key_id), key.quotas.quota(key.key_id)}:
+            for subject in {key_name(key.key_id), key.quotas.quota(key.key_id), POOL}:
                 self._indexes.setdefault(subject, []).append(index)
         self._measures: tuple[BucketSpec, tuple[float, float]] | None = None
         limits = self._limits()
@@ -257,9 +264,15 @@ class Stage:
             self.turns.charge(index)
             self.keys[index].served += 1
 
-    def note(self, index: int, is_fault: bool, seconds: float) -> None:
+    def note(self, index: int, is_fault: bool, seconds: float, tokens: int = 0) -> None:
         with self.lock:
-            self.turns.note(index, is_fault, seconds)
+            self.turns.note(index, is_fault, seconds, tokens)
+
+    def ended(self, index: int) -> None:
+        """What ``charge`` began is over."""
+        if self.counts_in_flight:
+            with self.lock:
+                self.turns.ended(index)
 
     def earliest(self, now: float, skip: Container[int]) -> float:
         """When a key not in ``skip`` may go: now, at its wake time, or inf."""

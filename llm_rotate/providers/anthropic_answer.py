@@ -9,6 +9,7 @@ from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk, Usage
 from .faults import ANTHROPIC, broken, judge
 from .jsonio import dumps, loads
+from .parts import Said
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
 from .stream import Found
 
@@ -27,15 +28,24 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
     if not isinstance(body.get("content"), list):
         return None
     blocks = [block for block in body["content"] if isinstance(block, dict)]
+    text, calls = said(blocks)
     return ChatResponse(
-        content=_joined(blocks, "text"),
+        content=text,
         model=as_text(body.get("model")) or model,
         usage=usage_of(body.get("usage")),
         finish_reason=as_text_or_none(body.get("stop_reason")),
         raw=body,
-        tool_calls=[_tool_call(block) for block in blocks if block.get("type") == "tool_use"],
+        tool_calls=calls,
         reasoning=_joined(blocks, "thinking"),
+        id=as_text_or_none(body.get("id")),
+        native=blocks,
     )
+
+
+def said(blocks: list[dict[str, Any]]) -> Said:
+    """The text and tool calls of an assistant's message."""
+    calls = [_tool_call(block) for block in blocks if block.get("type") == "tool_use"]
+    return _joined(blocks, "text"), calls
 
 
 def usage_of(value: object) -> Usage:

@@ -1,36 +1,46 @@
 """Turns OpenAI-shaped messages and tools into Anthropic's.
 
 System messages are gathered; messages of one role in a row become one; tool results are
-blocks of a user message. Blocks in Anthropic's own shapes pass as they are, ``cache_control``
-is kept on every part. A message's ``name`` has no place there and is dropped.
+blocks of a user message. Blocks in Anthropic's own shapes pass as they are. ``cache_control``
+is kept on every part, tool call and tool result; beside a message's content it marks the last
+part. A message's ``name`` has no place there and is dropped.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .anthropic_answer import said
 from .jsonio import loads
-from .parts import cannot, checked, from_data_url, raw_part
+from .parts import Said, cannot, checked, from_data_url, own_words, raw_part
 from .reading import as_dict
 
 _NAME = "anthropic"
 Block = Mapping[str, Any]
 
 
-def split(messages: Sequence[Mapping[str, Any]]) -> tuple[str | list[Block], list[dict[str, Any]]]:
-    """(system, messages). ``system`` is a string, or text blocks where there are several."""
+def split(
+    messages: Sequence[Mapping[str, Any]], provider: str
+) -> tuple[str | list[Block], list[dict[str, Any]]]:
+    """(system, messages). ``system`` is a string, or text blocks where there are several.
+    ``provider``: whom they go to.
+    """
     system: list[Block] = []
     found: list[dict[str, Any]] = []
     for message in messages:
         role = str(checked(_NAME, message).get("role"))
         if role in {"system", "developer"}:
-            system += _blocks(message.get("content"))
+            system += _content(message)
             continue
         convert = _BY_ROLE.get(role)
         if convert is None:
             cannot(_NAME, f"a message of role {role!r}")
-        to, blocks = convert(message)
+        own = own_words(message, provider, _said)
+        to, blocks = convert(message) if own is None else ("assistant", _without_empty(own))
+        if not blocks and to == "assistant":
+            continue  # an answer without a word, which the provider would refuse
         if found and found[-1]["role"] == to:
             found[-1]["content"] += blocks
         else:
@@ -60,15 +70,26 @@ def tool_choice(given: Any) -> Any:
     return {"type": "tool", "name": name} if name else given
 
 
+def _said(native: Any) -> Said | None:
+    """None also where a tool call was cut off: no request takes that."""
+    if not isinstance(native, list) or not all(isinstance(block, dict) for block in native):
+        return None
+    calls = [block for block in native if block.get("type") == "tool_use"]
+    return said(native) if all(isinstance(call.get("input"), dict) for call in calls) else None
+
+
 def _user(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
-    return "user", _blocks(message.get("content"))
+    return "user", _content(message)
 
 
 def _assistant(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+    for name in ("audio", "function_call"):
+        if message.get(name):
+            cannot(_NAME, f"an assistant message with {name}")
     calls = message.get("tool_calls") or ()
     if not isinstance(calls, list | tuple):
         cannot(_NAME, "tool_calls that are not a list")
-    return "assistant", [*_blocks(message.get("content")), *(_call(call) for call in calls)]
+    return "assistant", [*_content(message), *(_call(call) for call in calls)]
 
 
 def _tool_result(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
@@ -96,12 +117,15 @@ def _call(call: Any) -> Block:
     function = as_dict(as_dict(call).get("function"))
     if not isinstance(function.get("name"), str):
         cannot(_NAME, "a tool call that is no dict with the name of a function")
-    return {
-        "type": "tool_use",
-        "id": call.get("id"),
-        "name": function["name"],
-        "input": _arguments(function.get("arguments")),
-    }
+    return _cached(
+        call,
+        {
+            "type": "tool_use",
+            "id": call.get("id"),
+            "name": function["name"],
+            "input": _arguments(function.get("arguments")),
+        },
+    )
 
 
 def _arguments(given: Any) -> dict[str, Any]:
@@ -117,6 +141,13 @@ def _arguments(given: Any) -> dict[str, Any]:
     return found
 
 
+def _content(message: Mapping[str, Any]) -> list[Block]:
+    blocks = _blocks(message.get("content"))
+    if blocks and "cache_control" in message:
+        blocks[-1] = _cached(message, dict(blocks[-1]))
+    return blocks
+
+
 def _blocks(content: Any) -> list[Block]:
     """A message's content as blocks. Empty text is left out: the provider refuses it."""
     if content is None or content == "":
@@ -125,7 +156,11 @@ def _blocks(content: Any) -> list[Block]:
         return [{"type": "text", "text": content}]
     if not isinstance(content, list | tuple):
         cannot(_NAME, f"content of type {type(content).__name__}")
-    return [_block(part) for part in content if part != {"type": "text", "text": ""}]
+    return _without_empty([_block(part) for part in content])
+
+
+def _without_empty(blocks: Sequence[Block]) -> list[Block]:
+    return [b for b in blocks if b.get("type") != "text" or b.get("text") != ""]
 
 
 def _block(part: Any) -> Block:
@@ -138,7 +173,7 @@ def _block(part: Any) -> Block:
 
 
 def _raw(part: Mapping[str, Any]) -> dict[str, Any]:
-    return _source(*raw_part(_NAME, part))
+    return _titled(part, _source(*raw_part(_NAME, part)))
 
 
 def _image_url(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +199,7 @@ def _file(part: Mapping[str, Any]) -> dict[str, Any]:
     held = from_data_url(str(file.get("file_data")))
     if held is None:
         cannot(_NAME, "a file part without file_id or a base64 data URL")
-    return _source(*held)
+    return _titled(file, _source(*held))
 
 
 def _refusal(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,16 +217,34 @@ _PARTS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "file": _file,
     "refusal": _refusal,
     "input_audio": _audio,
+    "audio_bytes": _audio,
     "video_url": _audio,
 }
 
 
 def _source(mime: str, data: str) -> dict[str, Any]:
-    """An image or PDF block of base64 text."""
+    """An image, PDF or text block of base64 text."""
+    if mime == "text/plain":
+        text = {"type": "text", "media_type": mime, "data": _decoded(data)}
+        return {"type": "document", "source": text}
     if mime != "application/pdf" and not mime.startswith("image/"):
         cannot(_NAME, f"a file of type {mime}")
     kind = "document" if mime == "application/pdf" else "image"
     return {"type": kind, "source": {"type": "base64", "media_type": mime, "data": data}}
+
+
+def _decoded(data: str) -> str:
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except ValueError:
+        cannot(_NAME, "a text file that is not UTF-8 in base64")
+
+
+def _titled(given: Mapping[str, Any], block: dict[str, Any]) -> dict[str, Any]:
+    """A document keeps the name of its file."""
+    if isinstance(given.get("filename"), str) and block["type"] == "document":
+        block["title"] = given["filename"]
+    return block
 
 
 def _by_url(kind: str, url: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..types import ChatResponse, Usage
+from .parts import Said
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
 
 
@@ -36,15 +37,38 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
         usage=usage_of(body.get("usage")),
         finish_reason=as_text_or_none(choice.get("finish_reason")),
         raw=body,
-        tool_calls=[call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)],
+        tool_calls=_calls(message),
         reasoning=reasoning_of(message) or thought,
         upstream=as_text_or_none(body.get("provider")),
+        native=_to_be_sent_back(message),
     )
+
+
+def said(message: dict[str, Any]) -> Said:
+    """The text and tool calls of an assistant's message."""
+    return text_of(message.get("content"))[0], _calls(message)
+
+
+def _calls(message: dict[str, Any]) -> list[Any]:
+    return [call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)]
+
+
+def _to_be_sent_back(message: dict[str, Any]) -> dict[str, Any]:
+    """Sound that the model spoke goes back as its id alone."""
+    audio = message.get("audio")
+    if not isinstance(audio, dict):
+        return message
+    return message | {"audio": {"id": audio.get("id")}}
 
 
 def reasoning_of(message: dict[str, Any]) -> str:
     """DeepSeek and vLLM say ``reasoning_content``, OpenRouter and Groq ``reasoning``."""
     return as_text(message.get("reasoning_content")) or as_text(message.get("reasoning"))
+
+
+def reasoning_field(message: dict[str, Any]) -> str:
+    """The field that ``reasoning_of`` found it in."""
+    return "reasoning_content" if as_text(message.get("reasoning_content")) else "reasoning"
 
 
 def text_of(content: object) -> tuple[str, str]:

@@ -12,26 +12,34 @@ What a service spells differently is in ``Endpoint.flags``:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, HttpRequest, Ready, Verdict
+from ..core.wire import (
+    ChatRequest,
+    EmbedRequest,
+    Endpoint,
+    EventReader,
+    Headers,
+    HttpRequest,
+    Operation,
+    Ready,
+    Verdict,
+)
 from ..types import ChatResponse
 from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
 from .limit_headers import readings_in
-from .openai_answer import fault_in, response_of
+from .openai_answer import fault_in, response_of, said
+from .openai_embeddings import OpenAIEmbeddings
 from .openai_events import OpenAITally
-from .parts import cannot, checked, raw_part, static_headers, written
-from .reading import as_dict
+from .openai_urls import for_model, url_of
+from .parts import Said, cannot, checked, own_words, raw_part, static_headers, upstream_pin, written
 from .schema import model_schema, openai_format
 from .sdk_errors import classify
 from .stream import StreamReader
 
-_DEPLOYMENT = "{deployment}"  # stands in Ready.url until the request names the model
 _PORTABLE = frozenset(
     {
         "tools",
@@ -54,15 +62,18 @@ class OpenAIChat:
 
     name = "openai"
     counts_cached = True
+    operations: Mapping[type, Operation] = {EmbedRequest: OpenAIEmbeddings()}
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
-        return Ready(endpoint, _url(endpoint), static_headers(secret, endpoint))
+        return Ready(
+            endpoint, url_of(endpoint, "chat/completions"), static_headers(secret, endpoint)
+        )
 
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
         flags = endpoint.flags
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": _messages(request.messages),
+            "messages": _messages(request.messages, endpoint.provider),
         }
         if request.max_tokens is not None:
             body[flags.get("max_tokens_field", "max_tokens")] = request.max_tokens
@@ -75,7 +86,7 @@ class OpenAIChat:
         if request.options:
             body |= _options(request.options)
         if request.upstream is not None:
-            body["provider"] = as_dict(body.get("provider")) | _pin(request.upstream, flags)
+            body["provider"] = upstream_pin(body.get("provider"), request.upstream, flags)
         return written(self.name, body)
 
     def build(
@@ -85,9 +96,7 @@ class OpenAIChat:
         ready: Ready,
         wall: float,  # noqa: ARG002 - of use to signers only
     ) -> HttpRequest:
-        url = ready.url
-        if ready.endpoint.flags.get("azure"):
-            url = _deployment_url(url, request.model)
+        url = for_model(ready.url, request.model)
         return HttpRequest("POST", url, ready.headers, body, request.stream)
 
     def parse(
@@ -125,29 +134,6 @@ class OpenAIChat:
         return classify(OPENAI, error, wall)
 
 
-def _url(endpoint: Endpoint) -> str:
-    base = endpoint.base_url.rstrip("/")
-    if not endpoint.flags.get("azure"):
-        return f"{base}/chat/completions"
-    version = endpoint.flags.get("api_version")
-    if version is None or version == "v1":
-        return f"{base}/openai/v1/chat/completions"
-    return (
-        f"{base}/openai/deployments/{_DEPLOYMENT}/chat/completions"
-        f"?api-version={quote(str(version), safe='')}"
-    )
-
-
-@lru_cache(maxsize=256)
-def _deployment_url(template: str, model: str) -> str:
-    return template.replace(_DEPLOYMENT, quote(model, safe=""))
-
-
-def _pin(upstream: str, flags: Mapping[str, Any]) -> dict[str, Any]:
-    named = flags.get("upstream_names", {}).get(upstream, upstream)
-    return {"order": [named], "allow_fallbacks": False}
-
-
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The caller's keywords; a portable one that is None counts as not given."""
     found = {k: v for k, v in options.items() if v is not None or k not in _PORTABLE}
@@ -157,13 +143,31 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _messages(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return [
-        {**message, "content": [_part(part) for part in message["content"]]}
-        if isinstance(checked("openai", message).get("content"), list | tuple)
-        else message
-        for message in messages
-    ]
+def _messages(messages: Sequence[Mapping[str, Any]], provider: str) -> list[Any]:
+    return [_message(checked("openai", message), provider) for message in messages]
+
+
+def _message(message: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
+    if "native" in message:
+        own = own_words(message, provider, _said)
+        if own is not None:
+            return _sent_back(own)
+        message = {name: message[name] for name in message if name != "native"}
+    if isinstance(message.get("content"), list | tuple):
+        return {**message, "content": [_part(part) for part in message["content"]]}
+    return message
+
+
+def _said(native: Any) -> Said | None:
+    return said(native) if isinstance(native, dict) else None
+
+
+def _sent_back(own: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer's message, as it came. Fields that say nothing are left out: of some of them
+    their own provider takes no null.
+    """
+    kept = {name: own[name] for name in own if own[name] is not None or name == "content"}
+    return {"role": "assistant", "content": None} | kept
 
 
 def _part(part: Any) -> Any:

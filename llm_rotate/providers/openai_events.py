@@ -8,11 +8,13 @@ from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk
 from .faults import OPENAI, broken, judge
-from .openai_answer import fault_in, reasoning_of, response_of, text_of
+from .openai_answer import fault_in, reasoning_field, reasoning_of, response_of, text_of
 from .reading import as_dict, as_list, as_text
 from .stream import Found
 
 _ENVELOPE = ("id", "created", "model", "system_fingerprint", "service_tier", "provider")
+_DETAILS = "reasoning_details"
+_TEXTS = frozenset({"text", "summary"})  # of a reasoning detail
 _OWN = frozenset({"role", "content", "reasoning", "reasoning_content", "tool_calls"})
 
 
@@ -25,6 +27,7 @@ class OpenAITally:
         self._pinned = pinned
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._reasons_in = "content"  # the field in which the reasoning comes
         self._calls: dict[int, dict[str, Any]] = {}
         self._message: dict[str, Any] = {}  # other fields of the message: refusal, annotations
         self._body: dict[str, Any] = {"id": None, "object": "chat.completion"}
@@ -76,7 +79,9 @@ class OpenAITally:
         if delta.get("tool_calls"):
             self._note_calls(delta["tool_calls"])
         text, thought = text_of(content)
-        return self._chunk(text, reasoning_of(delta) or thought)
+        if (reasoning := reasoning_of(delta)) and not self._reasoning:
+            self._reasons_in = reasoning_field(delta)
+        return self._chunk(text, reasoning or thought)
 
     def _chunk(self, text: str, thought: str) -> StreamChunk | None:
         if not text and not thought:
@@ -121,13 +126,44 @@ class OpenAITally:
         """The answer as it would have come in one piece."""
         calls = [self._calls[index] for index in sorted(self._calls)]
         message = {"role": "assistant", "content": self.text or None} | self._message
+        if isinstance(self._message.get(_DETAILS), list):
+            message[_DETAILS] = _joined(self._message[_DETAILS])
         if self._reasoning:
-            message["reasoning_content"] = "".join(self._reasoning)
+            message[self._reasons_in] = self._reasoned()
         if calls:
             message["tool_calls"] = calls
         choice = {"index": 0, "finish_reason": None} | self._choice | {"message": message}
         usage = choice.pop("usage", None)  # Moonshot says it here
         return {"usage": usage} | self._body | {"choices": [choice]}
+
+    def _reasoned(self) -> str | list[Any]:
+        """The reasoning as it came, so that its field can be sent back."""
+        thought = "".join(self._reasoning)
+        if self._reasons_in != "content":
+            return thought
+        parts: list[Any] = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}]
+        return [*parts, {"type": "text", "text": self.text}] if self._text else parts
+
+
+def _joined(details: list[Any]) -> list[Any]:
+    """A broker's reasoning details: the pieces of one share type and index; text grows, the
+    rest (its signature) is said once.
+    """
+    found: list[Any] = []
+    for piece in details:
+        last = found[-1] if found else None
+        if not (isinstance(piece, dict) and isinstance(last, dict) and _is_more(last, piece)):
+            found.append(piece)
+            continue
+        said = {name: value for name, value in piece.items() if value is not None}
+        grown = {name: _grown(last.get(name), said[name]) for name in _TEXTS & said.keys()}
+        found[-1] = last | said | grown
+    return found
+
+
+def _is_more(last: dict[str, Any], piece: dict[str, Any]) -> bool:
+    same = all(last.get(name) == piece.get(name) for name in ("type", "index"))
+    return same and piece.get("index") is not None and bool(_TEXTS & piece.keys())
 
 
 def _grown(before: Any, value: Any) -> Any:

@@ -1,14 +1,22 @@
-"""What the dialects share in reading a caller's messages and writing static headers."""
+"""What the dialects share in reading a caller's messages and writing static headers.
+
+An answer goes into the next request through ``ChatResponse.message``. For that a dialect sets
+``ChatResponse.native`` to the assistant's message as its wire had it (plain JSON, signatures
+included, the same for a stream as for an answer in one piece), and looks with ``own_words`` at
+each assistant message that it encodes: what that returns is sent as it is. Where it returns
+None, ``role``, ``content`` and ``tool_calls`` are converted as ever, and ``native`` is left out.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from ..core.wire import Endpoint
 from ..errors import CapabilityError, ConfigurationError
 from .jsonio import dumps
+from .reading import as_dict
 
 
 def cannot(dialect: str, what: str) -> NoReturn:
@@ -23,12 +31,37 @@ def checked(dialect: str, message: object) -> Mapping[str, Any]:
     return message
 
 
+Said = tuple[str, list[Any]]
+"""The text and the OpenAI-shaped tool calls of a message."""
+
+
+def own_words(
+    message: Mapping[str, Any], provider: str, said: Callable[[Any], Said | None]
+) -> Any | None:
+    """What ``ChatResponse.native`` was, if ``provider`` gave the message and nobody changed it.
+
+    ``said`` reads a native message of the dialect; None where it has not the shape of one.
+    """
+    kept = message.get("native")
+    if not isinstance(kept, Mapping) or kept.get("provider") != provider:
+        return None
+    found = said(kept.get("content"))
+    text, calls = message.get("content") or "", message.get("tool_calls") or []
+    return kept["content"] if found == (text, calls) else None
+
+
 def written(dialect: str, body: Mapping[str, Any]) -> bytes:
     """The body as JSON; CapabilityError names what JSON has no word for."""
     try:
         return dumps(body)
     except (TypeError, ValueError) as error:
         cannot(dialect, f"a value in the request ({error})")
+
+
+def upstream_pin(asked: object, upstream: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """A broker's routing wishes: what the call ``asked``, and this upstream alone."""
+    named = flags.get("upstream_names", {}).get(upstream, upstream)
+    return as_dict(asked) | {"order": [named], "allow_fallbacks": False}
 
 
 def raw_part(dialect: str, part: Mapping[str, Any]) -> tuple[str, str]:

@@ -149,8 +149,8 @@ class RedisStore(Conversation):
             self._check_alone()
 
     async def snapshot(self) -> Mapping[str, KeyState]:
-        """All states that are not as new, of all processes."""
-        await self.catch_up()
+        """All states that are not as new, of all processes. Raises as flush does."""
+        await self.flush()
         return await super().snapshot()
 
     def forget_leases(self) -> None:
@@ -168,8 +168,8 @@ class RedisStore(Conversation):
     def _check_alone(self) -> None:
         if self._raises:
             raise StoreError(
-                f"the shared state cannot be reached ({self._link.failure}), and "
-                "on_store_failure is 'raise'"
+                f"the shared state cannot be reached ({self._link.failure}): is the server up, "
+                "and state_store.redis_url right?"
             )
 
     def _publish(self, changes: Sequence[Change], now: float, lease: Lease | None = None) -> None:

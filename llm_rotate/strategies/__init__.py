@@ -11,6 +11,9 @@ from typing import Protocol
 from ..core.keyspec import KeySpec
 from ..core.pool import Norm, Place, Record
 from .health_aware import health_aware
+from .least_busy import least_busy
+from .least_tokens import least_tokens
+from .lowest_latency import lowest_latency
 from .priority import priority
 from .round_robin import round_robin
 from .weighted import weighted
@@ -29,6 +32,9 @@ STRATEGIES: Mapping[str, Strategy] = {
     "priority": priority,
     "weighted": weighted,
     "health_aware": health_aware,
+    "least_busy": least_busy,
+    "lowest_latency": lowest_latency,
+    "least_tokens": least_tokens,
 }
 
 __all__ = ["STRATEGIES", "Norm", "Place", "Record", "Strategy"]

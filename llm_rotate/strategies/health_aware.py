@@ -16,7 +16,7 @@ SMALLEST_SHARE = 0.05
 
 def health_aware(key: KeySpec, record: Record, norm: Norm) -> Place:
     """A tier per priority; within it the stride grows with slowness and provider faults."""
-    return Place(key.priority, _slowness(record, norm) * _failing(record) / key.weight)
+    return Place(key.priority, _slowness(record, norm) * failing(record) / key.weight)
 
 
 def _slowness(record: Record, norm: Norm) -> float:
@@ -26,5 +26,6 @@ def _slowness(record: Record, norm: Norm) -> float:
     return min(ratio, SLOWEST) if ratio > SLOW_RATIO else 1.0
 
 
-def _failing(record: Record) -> float:
+def failing(record: Record) -> float:
+    """How much less a key gets for the provider's faults it has met."""
     return 1.0 / max(SMALLEST_SHARE, (1.0 - record.fault_share) ** 2)

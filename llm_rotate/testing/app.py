@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import words
 from .anthropic_wire import AnthropicWire
+from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
 from .openai_wire import OpenAIWire
@@ -30,12 +31,17 @@ if TYPE_CHECKING:
     from .pool import Chains
     from .server import Loopback
 
-_WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+_WIRES: Mapping[str, Wire] = {
+    "openai": OpenAIWire(),
+    "openai embeddings": EmbeddingsWire(),
+    "anthropic": AnthropicWire(),
+}
 _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin with
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions and Anthropic messages, told what to do.
+    """Services that speak OpenAI chat completions and embeddings, and Anthropic messages, told
+    what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``. Secrets that it
     was not told about are accepted, unless ``strict_keys``. ``log_size`` bounds ``log``, in

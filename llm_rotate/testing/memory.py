@@ -10,7 +10,7 @@ from math import inf
 from urllib.parse import urlsplit
 
 from ..core.outcome import Outcome
-from ..core.wire import Headers, HttpRequest
+from ..core.wire import Headers, HttpRequest, Upload
 from ..engine.transport.seam import Timeouts, TransportError, Withdrawn
 from .clock import FakeLoop
 from .exchange import App, End, SimAnswer, SimRequest
@@ -191,7 +191,12 @@ def _sim_request(request: HttpRequest) -> SimRequest:
     headers = {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers
     }
-    return SimRequest(request.method, path, headers, request.body)
+    return SimRequest(
+        request.method,
+        path,
+        headers,
+        b"".join(request.body) if isinstance(request.body, Upload) else request.body,
+    )
 
 
 def _wall(loop: asyncio.AbstractEventLoop) -> float:

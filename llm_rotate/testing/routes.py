@@ -8,6 +8,7 @@ from dataclasses import dataclass
 # A path's end -> the wire format, and the provider meant where the path names none.
 _ENDS: Mapping[str, tuple[str, str]] = {
     "/chat/completions": ("openai", "openai"),
+    "/embeddings": ("openai embeddings", "openai"),
     "/messages": ("anthropic", "anthropic"),
 }
 # What the base URL of a provider has below the provider's own folder; others have /v1.

@@ -24,7 +24,8 @@ class Asked:
     """A chat request, whatever its wire format: what matters for the answer.
 
     ``prompt`` is the last user message's text; ``must_call`` that a tool has to be called,
-    ``called`` that the conversation already ends in a tool's result.
+    ``called`` that the conversation already ends in a tool's result; ``silent`` that the
+    answer is no words.
     """
 
     prompt: str
@@ -35,6 +36,7 @@ class Asked:
     called: bool = False
     thinks: bool = False
     schema: Mapping[str, Any] | None = None
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ def echo(prompt: str) -> str:
 
 def reply(asked: Asked, says: Says) -> Reply:
     """The answer to ``asked``: a tool call where one is due, else words."""
+    if asked.silent:
+        return Reply()
     thoughts = _pieces("Let me think about that.") if asked.thinks else ()
     tool = _tool_due(asked)
     if tool is not None:

@@ -37,6 +37,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "None for messages": ({"messages": None}, "must be a list of messages"),
     "None for a model": ({"model": None}, "model must be a name, like"),
     "no model": ({"model": ""}, "model must be a name, like"),
+    "a list for a conversation": ({"affinity": [17]}, "affinity must be a text or a whole number"),
+    "part of a number": ({"affinity": 1.5}, "names the conversation, not float"),
+    "yes for a conversation": ({"affinity": True}, "names the conversation, not bool"),
     "many models": ({"model": ["a", "b"]}, "model must be a name, like"),
 }
 OF_ACQUIRE = [case for case, (given, _) in WRONG.items() if "max_wait_seconds" in given]

@@ -17,9 +17,19 @@ def test_version() -> None:
     assert run("--version").stdout == f"llm-rotate {llm_rotate.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "words", [(), ("chat",), ("keys", "check"), ("config", "validate"), ("demo",)]
-)
+COMMANDS = [
+    (),
+    ("chat",),
+    ("health",),
+    ("keys",),
+    *(("keys", act) for act in ("check", "rest", "reset", "disable", "enable")),
+    ("config",),
+    ("config", "validate"),
+    ("demo",),
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_help_is_there(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*words, "--help"])
     assert done.exit_code == 0
@@ -31,10 +41,7 @@ def helped(*words: str) -> str:
     return run(*words, "--help", env=environment() | {"COLUMNS": "80"}).stdout
 
 
-@pytest.mark.parametrize(
-    "words",
-    [(), ("chat",), ("keys",), ("keys", "check"), ("config",), ("config", "validate"), ("demo",)],
-)
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_help_shows_words_and_whole_sentences(words: tuple[str, ...]) -> None:
     text = helped(*words)
     assert not set("{}<") & set(text)

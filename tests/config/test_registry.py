@@ -102,7 +102,7 @@ def test_an_overlay_changes_the_fields_it_names_and_keeps_the_rest():
     )
     openai, anthropic = config.providers["openai"], config.providers["anthropic"]
     assert openai.base_url == "https://proxy.example/v1"
-    assert openai.flags == {"max_tokens_field": "max_completion_tokens", "stream_options": False}
+    assert openai.flags == built_in()["openai"]["flags"] | {"stream_options": False}
     assert openai.env == ["OPENAI_API_KEY"]
     assert (anthropic.dialect, anthropic.auth) == ("anthropic", "x-api-key")
     assert config.policy("anthropic").cooldown_seconds == 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, Verdic
 from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.types import ChatResponse, StreamChunk
+from tests.behaviours.dialects import OTHER, PROVIDERS
+from tests.behaviours.wires import WIRES
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -38,6 +40,8 @@ class Case:
     answer: Mapping[str, Any]
     stream: bytes
     error: Mapping[str, Any]  # its own way to say 429
+    said: Callable[[Any], Any]  # the assistant's message in an answer
+    sent: Callable[[Any], Any]  # the same, where a request has it as its last message but one
 
 
 def sse(*events: Any) -> bytes:
@@ -74,6 +78,8 @@ CASES = [
         )
         + b"data: [DONE]\n\n",
         {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+        lambda answer: {"role": "assistant"} | answer["choices"][0]["message"],
+        lambda request: request["messages"][-2],
     ),
     Case(
         "anthropic",
@@ -99,6 +105,8 @@ CASES = [
             {"type": "message_stop"},
         ),
         {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}},
+        lambda answer: answer["content"],
+        lambda request: request["messages"][-2]["content"],
     ),
 ]  # fmt: skip
 
@@ -140,6 +148,12 @@ def test_every_dialect_has_a_case() -> None:
     assert {case.name for case in CASES} == set(DIALECTS)
 
 
+def test_every_dialect_joins_in_the_behaviours() -> None:
+    """Rotation, streams, calls and first steps are proved with a provider of each."""
+    assert set(PROVIDERS) == set(DIALECTS)
+    assert set(OTHER) == set(WIRES) == set(PROVIDERS.values())
+
+
 @each
 def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> None:
     assert dialect(case.name) is DIALECTS[case.name]
@@ -173,6 +187,61 @@ def test_C01_C03_an_answer_is_the_same_shape_from_every_provider(case: Case) -> 
     assert verdict.value is not None
     assert verdict.value.raw == case.answer
     assert verdict.used == verdict.value.usage
+
+
+# An answer becomes a message of the next request.
+
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "4"}
+
+
+def stored(case: Case, response: ChatResponse | None) -> dict[str, Any]:
+    """The answer's message, after a rest in somebody's data base."""
+    assert response is not None
+    response.provider = case.endpoint.provider
+    message: dict[str, Any] = json.loads(json.dumps(response.message))
+    return message
+
+
+def next_request(case: Case, message: dict[str, Any]) -> Any:
+    messages = [MESSAGES[1], message, RESULT]
+    return json.loads(dialect(case.name).encode(ChatRequest("m", messages), case.endpoint))
+
+
+@each
+def test_an_answer_goes_into_the_next_request_as_it_came(case: Case) -> None:
+    message = stored(case, parse(case, json.dumps(case.answer).encode()).value)
+    assert case.sent(next_request(case, message)) == case.said(case.answer)
+    assert (message["role"], message["content"], message["tool_calls"]) == (
+        "assistant",
+        "hello",
+        [CALL],
+    )
+
+
+@each
+def test_a_streamed_answer_goes_back_in_the_same_way(case: Case) -> None:
+    last = streamed(case, case.stream)[-1]
+    assert isinstance(last, Verdict)
+    assert last.value is not None
+    message = stored(case, last.value)
+    assert case.sent(next_request(case, message)) == case.said(last.value.raw)
+
+
+@each
+@pytest.mark.parametrize("change", [{"content": "bye"}, {"tool_calls": [CALL | {"id": "c2"}]}])
+def test_a_message_that_was_changed_says_what_it_says_now(case: Case, change: Any) -> None:
+    message = stored(case, parse(case, json.dumps(case.answer).encode()).value) | change
+    plain = {name: message[name] for name in message if name != "native"}
+    assert next_request(case, message) == next_request(case, plain)
+
+
+@each
+@pytest.mark.parametrize("giver", CASES, ids=lambda case: case.name)
+def test_any_dialect_carries_text_and_calls_of_anothers_answer(case: Case, giver: Case) -> None:
+    message = stored(giver, parse(giver, json.dumps(giver.answer).encode()).value)
+    message["native"]["provider"] = "another"
+    plain = {name: message[name] for name in message if name != "native"}
+    assert next_request(case, message) == next_request(case, plain)
 
 
 @each

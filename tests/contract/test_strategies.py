@@ -18,6 +18,9 @@ from llm_rotate.core.pool import Norm, Place, Record
 from llm_rotate.core.turns import Turns
 from llm_rotate.strategies import STRATEGIES, Strategy
 from llm_rotate.strategies.health_aware import health_aware
+from llm_rotate.strategies.least_busy import least_busy
+from llm_rotate.strategies.least_tokens import least_tokens
+from llm_rotate.strategies.lowest_latency import lowest_latency
 from tests.behaviours.dialects import weighted_keys
 from tests.behaviours.world import World
 
@@ -34,6 +37,9 @@ SHARES: dict[str, tuple[Strategy, tuple[float, float, float]]] = {
     "weighted": (STRATEGIES["weighted"], (0.6, 0.3, 0.1)),
     "priority": (STRATEGIES["priority"], (2 / 3, 1 / 3, 0.0)),
     "health_aware": (STRATEGIES["health_aware"], (2 / 3, 1 / 3, 0.0)),
+    "least_busy": (STRATEGIES["least_busy"], (2 / 3, 1 / 3, 0.0)),
+    "lowest_latency": (STRATEGIES["lowest_latency"], (2 / 3, 1 / 3, 0.0)),
+    "least_tokens": (STRATEGIES["least_tokens"], (2 / 3, 1 / 3, 0.0)),
     "by_second": (by_second, (0.2, 0.6, 0.2)),
 }
 KEYS = tuple(
@@ -191,3 +197,76 @@ def test_a_strategy_of_ones_own_goes_into_a_configuration() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match="round_robin"):
         World(strategy="round_robbin")
+
+
+# -- by load, by speed, by use
+
+
+def test_the_least_busy_goes_next_and_a_slow_one_fills_up_no_further() -> None:
+    """Eight at a time of which the first key never answers: it holds no more than the others."""
+    turns = Turns(
+        3,
+        lambda index, record, norm: least_busy(EQUAL[index], record, norm),
+        counts_in_flight=True,
+    )
+    held: list[int] = []
+    for _ in range(6):
+        (index,) = turns.window(0.0, 1)
+        turns.charge(index)
+        held.append(index)
+    assert Counter(held) == {0: 2, 1: 2, 2: 2}
+    for _ in range(100):
+        turns.ended(1)
+        turns.note(1, False, 1.0)
+        assert turns.window(0.0, 1) == [1]
+        turns.charge(1)
+
+
+def test_a_pool_keeps_count_of_what_is_under_way_and_forgets_nothing() -> None:
+    world = World(("k1", "k2"), strategy="least_busy")
+    world.sim.key("k1").slow(50.0)
+    world.sim.key("k2").slow(1.0)
+
+    async def scenario() -> None:
+        slow = asyncio.create_task(world.chat())
+        await asyncio.sleep(0.1)
+        for _ in range(20):
+            await world.chat()
+        await slow
+
+    world.run(scenario)
+    assert world.served() == {"k1": 1, "k2": 20}
+    (stage,) = world.lm._pool.stages(world.model, None, None)
+    assert [record.in_flight for record in stage.turns._records] == [0, 0]
+
+
+def test_heaps_of_tiers_that_keys_pass_through_do_not_grow() -> None:
+    turns = Turns(
+        2,
+        lambda index, record, norm: least_busy(EQUAL[index], record, norm),
+        counts_in_flight=True,
+    )
+    for _ in range(1000):
+        for _ in range(5):
+            turns.charge(0)
+        for _ in range(5):
+            turns.ended(0)
+    assert max(map(len, turns._tiers.values())) <= 9
+
+
+def test_the_quicker_gets_more_and_the_slower_is_still_asked() -> None:
+    counts = serve(turns_of(lowest_latency, EQUAL), 900, lambda index: 2.0 if index == 1 else 1.0)
+    assert counts[0] == pytest.approx(counts[2], abs=5)
+    assert 30 <= counts[1] <= 90
+
+
+def test_tokens_are_shared_evenly_though_one_key_has_the_long_answers() -> None:
+    turns = turns_of(least_tokens, EQUAL)
+    used = [0, 0, 0]
+    for _ in range(1000):
+        (index,) = turns.window(0.0, 1)
+        turns.charge(index)
+        tokens = 400 if index == 0 else 100
+        used[index] += tokens
+        turns.note(index, False, 1.0, tokens)
+    assert max(used) - min(used) <= 0.05 * sum(used) / 3

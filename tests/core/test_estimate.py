@@ -118,3 +118,10 @@ def test_threads_may_note_at_once():
         thread.join()
     assert estimator.estimate("m", 100.0).input == 101
     assert estimator.estimate("m", 100.0).output == pytest.approx(40, abs=10)
+
+
+def test_an_answer_that_goes_back_in_its_providers_words_too_counts_once():
+    plain = {"role": "assistant", "content": "four words it has"}
+    native = {"provider": "p", "content": [{"type": "thinking", "signature": "x" * 400}]}
+    units = Estimator().units
+    assert units("m", [plain | {"native": native}]) == units("m", [plain])

@@ -237,3 +237,39 @@ def test_many_at_once_are_each_answered(sim):
     ]
     assert sim.requests() == 64
     assert sim.in_flight == 0
+
+
+def test_embeddings_are_vectors_of_length_one_the_same_for_the_same_text(sim, client):
+    texts = ["one text", "another", "one text"]
+    answer = client.embeddings.create(model="emb", input=texts, dimensions=70)
+    first, second, third = (item.embedding for item in answer.data)
+    assert first == third != second
+    assert len(first) == 70
+    assert sum(number * number for number in first) == pytest.approx(1.0)
+    assert [item.index for item in answer.data] == [0, 1, 2]
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens == sim.tokens("k1") == 5
+    plain = client.embeddings.create(
+        model="emb", input="one text", dimensions=70, encoding_format="float"
+    )
+    assert plain.data[0].embedding == first
+
+
+def test_embeddings_are_refused_as_chats_are(sim, client):
+    for wrong in ("", [], ["a", ""], [[1, 2]]):
+        with pytest.raises(openai.BadRequestError):
+            client.embeddings.create(model="emb", input=wrong)
+    sim.key("k1").rate_limit(retry_after=7)
+    with pytest.raises(openai.RateLimitError):
+        client.embeddings.create(model="emb", input="text")
+
+
+def test_azure_embeds_under_a_deployment(sim):
+    with openai.AzureOpenAI(
+        api_key=sim.secret("k1"),
+        azure_endpoint=sim.url("azure_openai"),
+        api_version="2024-10-21",
+        max_retries=0,
+    ) as client:
+        answer = client.embeddings.create(model="my-embeddings", input="text")
+    assert len(answer.data[0].embedding) == 16
+    assert sim.log[0].model == "my-embeddings"

@@ -77,6 +77,15 @@ def test_rpm_counts_in_a_sliding_window_and_says_what_is_left():
     assert post(sim, now=9.0).status == 429
 
 
+def test_a_limit_that_is_not_stated_is_known_by_its_429_alone():
+    sim = Simulator()
+    sim.key("k1").rpm(1, window=6.0, is_stated=False)
+    answers = [post(sim, now=0.0), post(sim, now=2.0)]
+    assert [answer.status for answer in answers] == [200, 429]
+    assert header(answers[1], "retry-after") == "4"
+    assert not any(name.startswith("x-ratelimit") for each in answers for name, _ in each.headers)
+
+
 def test_anthropic_s_limits_reset_at_a_date():
     sim = Simulator()
     sim.key("k1").rpm(5, window=60)

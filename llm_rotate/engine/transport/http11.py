@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-from ...core.wire import HttpRequest
+from ...core.wire import Body, HttpRequest, Upload
 from .sockets import Socket
 
 PORTS = {"http": 80, "https": 443}
@@ -77,15 +77,30 @@ class Connection:
         self.idle_since = 0.0
         self._machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
 
-    def write(self, head: Head, body: bytes) -> bool:
-        """In one step. False: the socket was found closed and not a byte was written."""
+    def write(self, head: Head, body: Body) -> bool:
+        """In one step; of an upload the head alone. False: the socket was found closed and not
+        a byte was written.
+        """
         send = self._machine.send
         lines = send(head.sealed) or b""
-        if body:
-            lines += send(h11.Data(data=body)) or b""
-        send(h11.EndOfMessage())
+        if not isinstance(body, Upload):
+            if body:
+                lines += send(h11.Data(data=body)) or b""
+            send(h11.EndOfMessage())
         self.socket.write(lines)
         return not self.socket.closing
+
+    async def upload(self, body: Upload, idle_s: float) -> None:
+        """The body behind its head, a piece when the one before has left. Ends early when the
+        server answers before it has heard all. Raises TimeoutError, and what reading raises.
+        """
+        pieces = iter(body)
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            self.socket.write(self._machine.send(h11.Data(data=piece)) or b"")
+            await self.socket.drain(idle_s)
+            if self.socket.stirred:
+                return
+        self._machine.send(h11.EndOfMessage())
 
     async def head(self, timeout_s: float) -> h11.Response:
         """Status and headers within ``timeout_s`` after the last byte was written.

@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from ...core.outcome import Outcome
-from ...core.wire import Headers, HttpRequest
+from ...core.wire import Headers, HttpRequest, Upload
+from ...errors import LMRotateError
 from .seam import Timeouts, TransportError, Withdrawn
 
 T = TypeVar("T")
@@ -182,7 +183,7 @@ class HttpxTransport:
             gate.ask()
             async with asyncio.timeout_at(until):
                 response = await self._send(self._build(request, waits, gate), gate)
-        except (Withdrawn, TransportError):
+        except (Withdrawn, TransportError, LMRotateError):
             raise
         except Exception as error:
             told = mapped(error)
@@ -211,11 +212,14 @@ class HttpxTransport:
             self._tasks.start(self._client.aclose())
 
     def _build(self, request: HttpRequest, waits: dict[str, float | None], gate: Gate) -> Any:
+        body, headers = request.body, list(request.headers)
+        if isinstance(body, Upload):
+            headers.append((b"Content-Length", b"%d" % len(body)))
         return self._client.build_request(
             request.method,
             request.url,
-            headers=list(request.headers),
-            content=request.body,
+            headers=headers,
+            content=pieces(body) if isinstance(body, Upload) else body,
             extensions={"timeout": waits, "trace": gate.trace},
         )
 
@@ -263,6 +267,13 @@ async def first_of(chunks: AsyncGenerator[bytes, None]) -> bytes:
         if data:
             return data
     return b""
+
+
+async def pieces(body: Upload) -> AsyncGenerator[bytes, None]:
+    """A body as it is read, off the loop."""
+    opened = iter(body)
+    while piece := await asyncio.to_thread(next, opened, b""):
+        yield piece
 
 
 async def drop(sending: asyncio.Task[Any]) -> None:

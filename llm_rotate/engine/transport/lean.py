@@ -9,7 +9,7 @@ from collections.abc import Callable
 import h11
 
 from ...core.outcome import Outcome
-from ...core.wire import Headers, HttpRequest
+from ...core.wire import Body, Headers, HttpRequest, Upload
 from .decode import Inflate, decoder_for
 from .http11 import Connection, Head, Origin, head_of, locate
 from .pool import Pool
@@ -85,7 +85,7 @@ class LeanAnswer:
 
     # -- for the transport --
 
-    def put(self, connection: Connection, head: Head, body: bytes, go: Callable[[], bool]) -> bool:
+    def put(self, connection: Connection, head: Head, body: Body, go: Callable[[], bool]) -> bool:
         """Asks and writes in one step. False: the connection was dead, nothing was written."""
         self._connection = connection
         if not go():
@@ -97,6 +97,10 @@ class LeanAnswer:
         if self._until is not None:
             self._timer = self._loop.call_at(self._until, self._expire)
         return True
+
+    async def upload(self, body: Upload, idle_s: float) -> None:
+        """Sends what ``put`` began."""
+        await self._held().upload(body, idle_s)
 
     async def start(self, timeout_s: float) -> None:
         """Reads status and headers."""
@@ -190,6 +194,8 @@ class LeanTransport:
                 connection = await self._connect(origin, timeouts.connect, until)
                 if not answer.put(connection, head, request.body, go):
                     raise stillborn()  # noqa: TRY301 - the clauses below let go of all
+            if isinstance(request.body, Upload):
+                await answer.upload(request.body, timeouts.idle)
             await answer.start(timeouts.first_event if request.stream else timeouts.first_byte)
         except BROKEN as error:
             answer.discard()

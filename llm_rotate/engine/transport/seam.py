@@ -61,8 +61,8 @@ class Transport(Protocol):
     """Belongs to one event loop. ``go`` is asked in the very step that writes the request.
 
     ``limit_s`` bounds the whole exchange, body included, by one timer that aborts the
-    socket. Raises TransportError, Withdrawn or CancelledError, nothing else; whichever it
-    is, no connection is left behind.
+    socket. Raises TransportError, Withdrawn or CancelledError, and the LMRotateError of an
+    upload that cannot be read, nothing else; whichever it is, no connection is left behind.
     """
 
     async def send(

@@ -89,11 +89,16 @@ class Socket(asyncio.Protocol):
     @property
     def stale(self) -> bool:
         """Nothing may come on an idle connection but its end, seen by the loop or not yet."""
-        return bool(self._over or self._came) or self.closing or self._readable()
+        return self.stirred or self.closing or self._readable()
 
     @property
     def closing(self) -> bool:
         return self._transport.is_closing()
+
+    @property
+    def stirred(self) -> bool:
+        """The peer has said something, or has gone."""
+        return bool(self._over or self._came)
 
     @property
     def drained(self) -> bool:
@@ -104,7 +109,7 @@ class Socket(asyncio.Protocol):
 
     async def drain(self, idle_s: float) -> None:
         """Until all has left, or the peer says something. TimeoutError: nothing moved."""
-        while self._full and not (self._came or self._over):
+        while self._full and not self.stirred:
             left = self._transport.get_write_buffer_size()
             try:
                 await self._wait(idle_s)
@@ -114,7 +119,7 @@ class Socket(asyncio.Protocol):
 
     async def read(self, timeout_s: float) -> bytes:
         """What has come, at least a byte; b"" at the end. Raises TimeoutError, OSError."""
-        while not (self._came or self._over):
+        while not self.stirred:
             await self._wait(timeout_s)
         if self._came:
             data, self._came = self._came, b""

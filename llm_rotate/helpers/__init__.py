@@ -1,0 +1,1 @@
+"""What stands on single calls: embeddings, transcriptions, batches."""
