@@ -92,6 +92,7 @@ class Meter:
 
     def reshape(self, stated: float, burst: float | None, window: float, now: float) -> None:
         """The same for a meter in use: what was taken moves along, to no earlier a time."""
+        self._advance(int(now * self.per_second))
         taken = [
             (slot + 1, self.ring[slot % self.slots])
             for slot in range(self.last - self.slots + 1, self.last + 1)

@@ -26,7 +26,24 @@ local function shape(meter, stated, burst, window)
   rate(meter)
 end
 
+local function advance(meter, at)
+  local slot = math.floor(at * meter.per_second)
+  if slot ~= meter.last and meter.total ~= 0 then
+    local ring, slots = meter.ring, meter.slots
+    for number = math.max(meter.last, slot - slots) + 1, slot do
+      local place = number % slots + 1
+      if ring[place] ~= 0 then
+        meter.total = meter.total - ring[place]
+        ring[place] = 0
+      end
+    end
+  end
+  meter.last = slot
+  return slot
+end
+
 local function reshape(meter, stated, burst, window, at)
+  advance(meter, at)
   local ring, slots, newest, before = meter.ring, meter.slots, meter.last, meter.per_second
   shape(meter, stated, burst, window)
   meter.last = math.floor(at * meter.per_second)
@@ -46,22 +63,6 @@ local function new_meter(kind, stated, burst, window, since)
     full_until = 0, left = 0, left_until = 0}
   shape(meter, stated, burst, window)
   return meter
-end
-
-local function advance(meter, at)
-  local slot = math.floor(at * meter.per_second)
-  if slot ~= meter.last and meter.total ~= 0 then
-    local ring, slots = meter.ring, meter.slots
-    for number = math.max(meter.last, slot - slots) + 1, slot do
-      local place = number % slots + 1
-      if ring[place] ~= 0 then
-        meter.total = meter.total - ring[place]
-        ring[place] = 0
-      end
-    end
-  end
-  meter.last = slot
-  return slot
 end
 
 local function room_at(meter, amount)
