@@ -15,7 +15,7 @@ from llm_rotate import AuthenticationError, NoAvailableKeyError, secrets
 from llm_rotate.core.events import EventKind
 from llm_rotate.engine import credentials
 
-from .dialects import asked, each_dialect, health_of
+from .dialects import REFUSED_AS, asked, each_dialect, health_of
 from .doors import sockets
 from .world import World
 
@@ -124,7 +124,7 @@ def test_a_secret_that_cannot_be_read_any_more_is_judged_as_the_old_one(
         (tmp_path / "key").unlink()
         world.sim.key("old").bad_key()
         assert (await world.chat()).key_id == "b"
-        assert "401" in (await health_of(world, "a")).reason
+        assert str(REFUSED_AS.get(provider, 401)) in (await health_of(world, "a")).reason
 
     world.run(scenario)
 
@@ -262,6 +262,40 @@ def test_a_reading_that_hangs_takes_its_key_out_and_nothing_else(
             assert answer.key_id == "k2"
             assert answer.attempts[0].outcome == "secret_missing"
             assert "within 0.05 s" in answer.attempts[0].message
+            free.set()
+
+        world.run(scenario)
+
+
+def test_a_call_that_is_cancelled_while_the_secret_is_read_again_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free, again, read = threading.Event(), threading.Event(), []
+
+    def slow_the_second_time(rest: str) -> str:
+        read.append(rest)
+        if len(read) > 1:
+            again.set()
+            free.wait(10)
+        return f"sk-sim-{rest}"
+
+    monkeypatch.setattr(secrets, "SCHEMES", {**secrets.SCHEMES, "slow": slow_the_second_time})
+
+    def edit(config: Any) -> Any:
+        config.keys[0].__dict__["secret_ref"] = "slow://k1"
+        return config
+
+    with sockets(keys=["k1"], edit=edit) as world:
+        world.sim.key("k1").bad_key()
+
+        async def scenario() -> None:
+            call = asyncio.create_task(world.chat())
+            assert await asyncio.to_thread(again.wait, 10)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            health = (await world.lm.health()).providers["openai"].keys["k1"]
+            assert (health.state, health.in_flight) == ("active", 0)
             free.set()
 
         world.run(scenario)
