@@ -239,11 +239,12 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         return _sync(self.health)
 
     async def usage_summary(self) -> dict[str, Any]:
-        """Counts since the pool was made: total, by_provider, by_key, by_model; each with
-        successes, failures, tokens, prompt_tokens, completion_tokens and cost (USD or None).
-        Successes and failures are attempts.
+        """Counts since the pool was made; with state in Redis, of all who share it. ``total``,
+        ``by_provider``, ``by_key`` and ``by_model``, each with successes, failures, tokens,
+        prompt_tokens, completion_tokens and cost (USD or None). Successes and failures are
+        attempts.
         """
-        return self._pool.usage()
+        return await self._pool.usage()
 
     def cost(self, response: ChatResponse) -> float | None:
         """What an answer cost, in US dollars; None where no price is known."""
@@ -251,7 +252,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
 
     def usage_summary_sync(self) -> dict[str, Any]:
         """:meth:`usage_summary` for code without a loop."""
-        return self._pool.usage()
+        return _sync(self.usage_summary)
 
     def listen(self, listener: Listener) -> AbstractContextManager[None]:
         """``with lm.listen(print): ...`` hears one Event per thing that happens, in the thread

@@ -187,11 +187,13 @@ class Judge:
         if fault.effect is Effect.CLEAR:
             with self._counting:
                 tally.answered(verdict.used)
+                self.ledger.touched.add(tally)
             first = grant.first_s if grant.first_s is not None else seconds
             stage.note(index, False, first, verdict.used.total_tokens if verdict.used else 0)
         elif fault.blame is not Blame.CALLER:
             with self._counting:
                 tally.failures += 1
+                self.ledger.touched.add(tally)
             if fault.blame is Blame.PROVIDER:
                 stage.note(index, True, seconds)
         grant.run.call.attempts.append(_attempt(grant, verdict, seconds))

@@ -70,6 +70,7 @@ class Simulator:
         }
         self._faults: Faults | None = None
         self._says: words.Says = words.echo
+        self._refused: tuple[str, ...] = ()
         self._requests: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
         self._total = 0
@@ -112,6 +113,12 @@ class Simulator:
     def says(self, text: str | Callable[[str], str]) -> None:
         """What models answer: this text, or this function of the last user message."""
         self._says = text if callable(text) else lambda _prompt: text
+
+    def refuses(self, words: str) -> None:
+        """400 for every request with ``words`` in what it asks: a chat's last message, a text to
+        embed, a file's name.
+        """
+        self._refused = (*self._refused, words)
 
     # What it saw
 
@@ -301,8 +308,13 @@ class Simulator:
             plan.refusal = Refusal("bad_key")
         if not plan.settled and plan.body is None and not is_look:
             wrong = "not JSON" if seen.body is None else wire.invalid(call, request.headers)
-            self._check(plan, call, seen, wrong, visit)
+            self._check(plan, call, seen, wrong or self._refusal_of(wire, call), visit)
         return plan
+
+    def _refusal_of(self, wire: Wire, call: Call) -> str | None:
+        prompt = wire.asked(call).prompt if self._refused else ""
+        found = next((words for words in self._refused if words in prompt), None)
+        return None if found is None else f"the simulator was told to refuse {found!r}"
 
     def _check(
         self,
