@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from .errors import ConfigurationError
+from .providers import ENDPOINTS
 
 N = TypeVar("N", int, float)
 CLOSE = 0.85
@@ -25,39 +26,57 @@ class Steering:
     timeout: float | None = None
     timeouts: Mapping[str, float] | None = None
     max_wait_seconds: float | None = None
-    affinity: str | None = None
+    affinity: str | int | None = None
     key_id: str | None = None
     tags: Tags = None
     region: str | None = None
 
 
-OURS = ("max_tokens", "temperature", *Steering.__dataclass_fields__)
+OURS = ("endpoint", "max_tokens", "temperature", *Steering.__dataclass_fields__)
 
 
-def steered(model: object, keywords: Mapping[str, Any]) -> tuple[Steering, dict[str, Any]]:
-    """Keywords of a call: those that steer it, and those that go into the request. Raises
-    ConfigurationError.
+def steered(
+    model: object, keywords: Mapping[str, Any], ours: tuple[str, ...] = OURS
+) -> tuple[Steering, dict[str, Any]]:
+    """Keywords of a call: those that steer it, and those that go into the request; ``ours``:
+    names that the latter must not be misspelled ones of. Raises ConfigurationError.
     """
     check_model(model)
-    ours = {name: value for name, value in keywords.items() if name in _STEERING}
+    steering = {name: value for name, value in keywords.items() if name in _STEERING}
     rest = {name: value for name, value in keywords.items() if name not in _STEERING}
-    check_keywords(rest)
-    return Steering(**ours), rest
+    check_keywords(rest, ours)
+    return Steering(**steering), rest
 
 
 _STEERING = frozenset(Steering.__dataclass_fields__)
 
 
-def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
+def check_call(
+    model: object, messages: object, keywords: Mapping[str, Any], endpoint: str | None = None
+) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
     check_model(model)
+    check_messages(messages)
+    check_endpoint(endpoint)
+    check_keywords(keywords)
+
+
+def check_messages(messages: object) -> None:
+    """Raises ConfigurationError if that is no conversation."""
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise ConfigurationError(
             "messages must be a list of messages, like [{'role': 'user', 'content': 'hello'}]"
         )
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
-    check_keywords(keywords)
+
+
+def check_endpoint(endpoint: object) -> None:
+    """Raises ConfigurationError if there is none of that name; None is the usual one."""
+    if endpoint is not None and endpoint not in ENDPOINTS:
+        raise ConfigurationError(
+            f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}"
+        )
 
 
 def check_model(model: object) -> None:
@@ -66,20 +85,33 @@ def check_model(model: object) -> None:
         raise ConfigurationError("model must be a name, like 'gpt-4o-mini' or 'openai/gpt-4o-mini'")
 
 
-def check_keywords(keywords: Iterable[str]) -> None:
+def check_keywords(keywords: Iterable[str], ours: tuple[str, ...] = OURS) -> None:
     """Raises ConfigurationError for one that was meant for us, but for its spelling."""
     for name in keywords:
-        if complaint := _complaint(name):
+        if name not in ours and (complaint := _complaint(name, ours)):
             raise ConfigurationError(complaint)
 
 
 @lru_cache(maxsize=512)
-def _complaint(keyword: str) -> str | None:
+def _complaint(keyword: str, ours: tuple[str, ...]) -> str | None:
     """Most keywords go to the provider as they are; these were meant for us."""
     if keyword == "stream":
         return "stream= is not for chat: use chat_stream(...), which returns the chunks"
-    near = get_close_matches(keyword, OURS, 1, CLOSE)
+    near = get_close_matches(keyword, ours, 1, CLOSE)
     return f"{keyword}= is not known; did you mean {near[0]}=?" if near else None
+
+
+def worded(affinity: str | int | None) -> str | None:
+    """A conversation's name; 17 and "17" are the same. Raises ConfigurationError for what
+    may not be alike in every process.
+    """
+    given: object = affinity
+    if given is not None and (isinstance(given, bool) or not isinstance(given, (str, int))):
+        raise ConfigurationError(
+            f"affinity must be a text or a whole number that names the conversation, "
+            f"not {type(given).__name__}"
+        )
+    return affinity if affinity is None else str(affinity)
 
 
 def checked(name: str, number: N, *, may_be_zero: bool = False) -> N:

@@ -6,6 +6,7 @@
     |- DeadlineError           (also TimeoutError)  timeout= passed
     |- StoreError                                   the shared store failed and was told to raise
     |- NoAvailableKeyError                          every key that could serve rests
+    |- BatchError                                   a batch could not go on; holds what is done
     `- ProviderError                                a provider's answer ended the call
        |- BadRequestError          |- RateLimitedError      |- OverloadedError
        |- ContentFilteredError     |- QuotaExhaustedError   |- ServerError
@@ -74,6 +75,17 @@ class NoAvailableKeyError(LMRotateError):
         self.earliest_retry_at = earliest_retry_at
         self.reasons = dict(reasons or {})
         self.attempts = attempts
+
+
+class BatchError(LMRotateError):
+    """A batch could not go on: its inputs raised (``__cause__``), or on_result kept raising.
+
+    ``batch``: the BatchResult of the rows that were done before.
+    """
+
+    def __init__(self, message: str, batch: Any = None) -> None:
+        super().__init__(message)
+        self.batch = batch
 
 
 class ProviderError(LMRotateError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -44,6 +44,18 @@ class Narrowed:
     def __str__(self) -> str:
         parts = {"key_id": self.key_id, "tags": self.tags or None, "region": self.region}
         return ", ".join(f"{name}={value!r}" for name, value in parts.items() if value is not None)
+
+
+def narrowed_to(
+    key_id: str | None, tags: Mapping[str, str] | Iterable[str] | None, region: str | None
+) -> Narrowed | None:
+    """As a call says it; None if it says nothing."""
+    if key_id is None and tags is None and region is None:
+        return None
+    if isinstance(tags, str):
+        tags = (tags,)
+    named = tuple(tags.items()) if isinstance(tags, Mapping) else tuple(tags or ())
+    return Narrowed(key_id, named, region)
 
 
 class Assembly:
@@ -103,9 +115,7 @@ class Assembly:
             return None
         return Stage(
             provider=self.providers[route.provider],
-            model=route.model,
-            upstream=route.upstream,
-            options=route.options,
+            route=route,
             keys=kept,
             everyone=frozenset(spec.key_id for spec in serving),
             strategy=self._strategy,

@@ -28,10 +28,6 @@ from .transport.seam import Answer, Timeouts, Transport, TransportError, Withdra
 _VERSIONED = re.compile(r"(.*)/(v\d\w*)")
 
 
-class Unsendable(Exception):  # noqa: N818 - the SDK's own error is its cause
-    """The SDK made no request of its arguments: nothing was sent."""
-
-
 @cache
 def _genai(name: str = "google.genai") -> Any:
     """The package, or a module of it. Raises ConfigurationError that names the extra."""
@@ -180,7 +176,7 @@ class SdkClients:
     async def send(
         self, grant: Grant, ready: Ready, call: SdkCall, timeouts: Timeouts, judge: Judge
     ) -> Answer:
-        """Sends once. Raises what the transport raises, and Unsendable."""
+        """Sends once. Raises as the transport does; BAD_REQUEST: the SDK wrote no request."""
         crossing = _Crossing(self._transport, grant, timeouts, judge)
         return await crossing.make(self.of(grant.key, ready).aio.models, call)
 
@@ -296,7 +292,7 @@ class _Crossing:
             CROSSING.reset(token)
             under_way.clear()
         if self._answer is None:
-            raise Unsendable(str(error)) from error
+            raise TransportError(Outcome.BAD_REQUEST, str(error)) from error  # nothing was sent
         return SdkAnswer(self._answer.status, self._answer.headers, b"".join(self._body), error)
 
     async def _call(self, models: Any, call: SdkCall) -> None:

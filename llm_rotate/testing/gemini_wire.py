@@ -7,7 +7,7 @@ from typing import Any
 
 from . import words
 from .script import Refusal, Room
-from .wire import Call, Event, HeaderList, seconds, sse, worded
+from .wire import SSE, Call, Event, HeaderList, seconds, sse, worded
 from .words import Asked, Reply, Tool
 
 _DOMAIN = "googleapis.com"
@@ -49,6 +49,8 @@ _PARTS = {
 
 class GeminiWire:
     """One wire format at two providers. Field names are taken in both spellings, as there."""
+
+    stream_type = SSE
 
     def invalid(self, call: Call, headers: Mapping[str, str]) -> str | None:
         del headers
@@ -98,6 +100,10 @@ class GeminiWire:
         error = {"code": status, "message": worded(message, call, refusal), "status": name}
         details = _details(call, refusal, reason)
         return status, {"error": error | ({"details": details} if details else {})}
+
+    def error_headers(self, refusal: Refusal) -> HeaderList:
+        del refusal
+        return []
 
     def error_event(self, call: Call) -> bytes:
         del call

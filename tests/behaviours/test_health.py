@@ -21,6 +21,7 @@ from llm_rotate.testing import Scripted, Simulator
 from llm_rotate.testing.clock import EPOCH
 
 from .dialects import (
+    REFUSED_AS,
     all_answered,
     asked,
     each_dialect,
@@ -34,6 +35,8 @@ OTHER_MODEL = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-5",
     "google_ai_studio": "gemini-2.5-pro",
+    "openai_responses": "gpt-5",
+    "aws_bedrock": "amazon.nova-lite-v1:0",
 }
 NAMED_DEFAULTS = {"cooldown_seconds": 30, "quarantine_seconds": 300}
 
@@ -49,8 +52,8 @@ def test_R05_a_401_quarantines_at_once_and_the_call_succeeds_elsewhere(provider:
     async def scenario() -> None:
         assert (await world.chat()).key_id == "b"
         health = await health_of(world, "a")
-        assert (health.state, health.failures) == ("quarantine", 1)
-        assert health.status == (400 if provider == "google_ai_studio" else 401)
+        status = REFUSED_AS.get(provider, 401)
+        assert (health.state, health.status, health.failures) == ("quarantine", status, 1)
         assert health.reason.endswith("Is its secret right?")
         assert asked(world) == ["a", "b"]
         assert all_answered(await world.gather(10))
@@ -171,7 +174,7 @@ def test_R07_refused_for_one_model_the_key_rests_for_that_model_only(
 
 # -- R08
 
-QUOTA: Mapping[str, list[tuple[int, Any]]] = {
+QUOTA: dict[str, list[tuple[int, Any]]] = {
     "openai": [
         (429, {"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}),
         (429, {"error": {"message": "You exceeded your current quota, please check your plan"}}),
@@ -189,7 +192,13 @@ QUOTA: Mapping[str, list[tuple[int, Any]]] = {
         (403, {"error": {"message": "enable billing", "details": [{"reason": "BILLING_DISABLED"}]}}),
         (402, None),
     ],
+    "aws_bedrock": [
+        (400, {"__type": "com.amazon.coral#ServiceQuotaExceededException", "message": "all used"}),
+        (429, {"message": "Too many tokens per day, please wait before trying again."}),
+        (402, None),
+    ],
 }  # fmt: skip
+QUOTA["openai_responses"] = QUOTA["openai"]
 QUOTA_CASES = [(provider, *row) for provider, rows in QUOTA.items() for row in rows]
 
 
@@ -471,7 +480,9 @@ SPELLINGS: Mapping[str, list[tuple[dict[str, str], Any, float]]] = {
         ({}, RETRY_INFO, 12.0),
         ({}, json.dumps([RETRY_INFO]), 12.0),
     ],
+    "aws_bedrock": [*EVERYWHERE],
 }  # fmt: skip
+SPELLINGS["openai_responses"] = SPELLINGS["openai"]
 SPELLING_CASES = [(provider, *row) for provider, rows in SPELLINGS.items() for row in rows]
 
 

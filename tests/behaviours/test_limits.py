@@ -16,7 +16,7 @@ from llm_rotate import ChatResponse, LMRotateConfig, NoAvailableKeyError, Reques
 from llm_rotate.testing import Scripted
 from llm_rotate.testing.clock import EPOCH
 
-from .dialects import all_answered, asked, each_dialect, health_of, moments
+from .dialects import TELLING, all_answered, asked, each_dialect, health_of, moments
 from .world import World
 
 WINDOW = 60.0
@@ -269,8 +269,6 @@ def test_L02_estimates_follow_the_usage_that_comes_back(provider: str) -> None:
 
 # -- L03
 
-# Those whose answers tell of limits before they are reached.
-each_telling = pytest.mark.parametrize("provider", ["openai", "anthropic"])
 ABSURD = ["0s", "-1", "", "soon", "1e999", "nan", "١", "9" * 70, "0x10", "-5ms", "1;w=60"]
 
 
@@ -297,7 +295,7 @@ def test_L03_absurd_headers_never_raise(provider: str, values: list[str], status
     world.run(scenario)
 
 
-@each_telling
+@pytest.mark.parametrize("provider", TELLING)
 def test_L03_nothing_left_closes_the_key_until_the_reset(provider: str) -> None:
     world = limited({"a": {}, "b": {}}, provider=provider, strategy="priority")
     if provider == "openai":
@@ -319,7 +317,7 @@ def test_L03_nothing_left_closes_the_key_until_the_reset(provider: str) -> None:
     world.run(scenario)
 
 
-@each_telling
+@pytest.mark.parametrize("provider", TELLING)
 def test_a_limit_that_nobody_stated_is_learned_from_answers(provider: str) -> None:
     world = limited({"a": {}}, provider=provider)
     world.sim.key("a").rpm(60)

@@ -1,0 +1,146 @@
+"""The faces of chat batches, as LMRotate has them."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+)
+from typing import Any
+
+from ..arguments import OURS
+from ..engine.assembly import narrowed_to
+from ..engine.pool import Pool
+from ..engine.portal import PORTAL
+from ..types import ChatResponse
+from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch, width_of
+from .chat import Models, asking, finishing
+from .meter import Meter
+from .source import Source
+from .window import Window
+
+OF_BATCHES = (
+    *OURS,
+    "max_parallel_requests",
+    "return_exceptions",
+    "on_progress",
+    "on_result",
+    "collect",
+    "keep_raw",
+    "postprocess",
+)
+
+
+class ChatBatches:
+    """Many chats at once, for whoever can ask one thing."""
+
+    _pool: Pool
+    _ask: Callable[..., Awaitable[Any]]
+
+    async def chat_batch(  # noqa: PLR0913 - a public face
+        self,
+        model: Models,
+        inputs: Iterable[Any] | AsyncIterable[Any],
+        *,
+        max_parallel_requests: int = 32,
+        return_exceptions: bool = True,
+        on_progress: OnProgress | None = None,
+        on_result: OnResult | None = None,
+        collect: bool = True,
+        keep_raw: bool = True,
+        postprocess: Callable[[ChatResponse], Any] | None = None,
+        **kwargs: Any,
+    ) -> BatchResult[Any]:
+        """Every input answered: results in the order of the inputs, errors beside them.
+
+        ``model``: a name, several, or {name: weight}; each row goes to one of them by weight,
+        and on to another where that one cannot answer. ``inputs``: prompts or lists of
+        messages; a list, a generator or an async generator, never read ahead.
+        ``max_parallel_requests``: rows under way at a time. ``return_exceptions``: False
+        raises the first error and cancels the rest. ``on_progress(completed, total)``: after
+        each row; ``total`` is None where the inputs have no length. ``on_result(index, result,
+        error)``: for each row as it comes; both may be async, one is called at a time, and
+        what they raise is logged and loses nothing. ``collect=False``: keeps no results, so
+        that memory does not grow. ``keep_raw=False``: drops the providers' own answers.
+        ``postprocess``: what it makes of an answer, awaited if it is async, is the result; an
+        error that it raises is the row's, with the answer as ``error.answer``. Everything else
+        is chat's, except that a row waits for a key without limit unless ``max_wait_seconds``
+        is given.
+
+        Raises ConfigurationError before anything is sent, BatchError with what is done if the
+        inputs raise.
+        """
+        wishes = Wishes(return_exceptions, on_progress, on_result, collect)
+        meter, finish = Meter(), finishing(keep_raw, postprocess)
+        send = self._asking(model, kwargs)
+        window: Window[Any, Any] = Window(
+            Source(inputs), send, width_of(max_parallel_requests), seen=meter, finish=finish
+        )
+        return await run_batch(window, wishes, meter)
+
+    def chat_batch_sync(
+        self, model: Models, inputs: Iterable[Any] | AsyncIterable[Any], **kwargs: Any
+    ) -> BatchResult[Any]:
+        """:meth:`chat_batch` for code without a loop; callbacks run in the thread that serves
+        such calls.
+        """
+        return PORTAL.run(lambda: self.chat_batch(model, inputs, **kwargs))
+
+    def as_completed(
+        self,
+        model: Models,
+        inputs: Iterable[Any] | AsyncIterable[Any],
+        *,
+        max_parallel_requests: int = 32,
+        keep_raw: bool = True,
+        postprocess: Callable[[ChatResponse], Any] | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[tuple[int, Any], None]:
+        """``async for index, result in lm.as_completed(...)``: each row as soon as it is done;
+        a failed row's result is its exception. The arguments of :meth:`chat_batch`.
+
+        Only the rows under way are held, and as many that are done; a loop that is left early
+        cancels them.
+        """
+        return self._completing(
+            model, inputs, max_parallel_requests, finishing(keep_raw, postprocess), kwargs
+        ).pairs()
+
+    def as_completed_sync(
+        self,
+        model: Models,
+        inputs: Iterable[Any] | AsyncIterable[Any],
+        *,
+        max_parallel_requests: int = 32,
+        keep_raw: bool = True,
+        postprocess: Callable[[ChatResponse], Any] | None = None,
+        **kwargs: Any,
+    ) -> Generator[tuple[int, Any], None, None]:
+        """:meth:`as_completed` as a plain generator."""
+        return self._completing(
+            model, inputs, max_parallel_requests, finishing(keep_raw, postprocess), kwargs
+        ).pairs_sync()
+
+    def _completing(
+        self,
+        model: Models,
+        inputs: Iterable[Any] | AsyncIterable[Any],
+        max_parallel_requests: int,
+        finish: Callable[[ChatResponse], Awaitable[Any]] | None,
+        keywords: Mapping[str, Any],
+    ) -> Window[Any, Any]:
+        send = self._asking(model, keywords)
+        return Window(Source(inputs), send, width_of(max_parallel_requests), finish=finish)
+
+    def _asking(self, model: Models, keywords: Mapping[str, Any]) -> Callable[[Any], Any]:
+        """What sends a row. Complains of what is wrong for all of them before the first."""
+        spray, steering, send = asking(self._ask, model, keywords, OF_BATCHES)
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
+        for name in spray.names:
+            self._pool.stages(name, steering.provider, narrowed)
+        return send

@@ -1,0 +1,215 @@
+"""So many rows under way at a time, and no task, answer or row more than that in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from ..engine.portal import PORTAL
+from ..errors import LMRotateError
+from .source import Source
+
+I = TypeVar("I")  # noqa: E741 - what goes in
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Row(Generic[R]):
+    """A row that is done: its answer, or what it ended with."""
+
+    index: int
+    result: R | None
+    error: Exception | None
+
+    @property
+    def outcome(self) -> R | Exception:
+        """The one or the other."""
+        return self.result if self.error is None else self.error  # type: ignore[return-value]  # one is there
+
+
+class Width(Protocol):
+    """How many rows may be under way: ``limit``, asked again and again.
+
+    ``began`` gives a mark that comes back with the row's end; ``under_way`` counts the row
+    itself. ``ended`` hears the answer, or the exception.
+    """
+
+    @property
+    def limit(self) -> int: ...
+    def began(self, under_way: int) -> Any: ...
+    def ended(self, mark: Any, outcome: Any) -> None: ...
+
+
+class Fixed:
+    """Always the same number."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def began(self, under_way: int) -> None:
+        """Nothing to learn."""
+
+    def ended(self, mark: Any, outcome: Any) -> None:
+        """Nothing to learn."""
+
+
+class Window(Generic[I, R]):
+    """Workers take rows from ``source`` as they become free and ``send`` them.
+
+    ``seen`` hears every answer and every exception as it comes; ``finish`` makes the row's
+    result of an answer. Rows that are done wait here, no more of them than there are workers:
+    who is slow to take them holds the window up. Belongs to the loop that first asks.
+    """
+
+    def __init__(
+        self,
+        source: Source[I],
+        send: Callable[[I], Awaitable[Any]],
+        width: Width,
+        *,
+        seen: Callable[[Any], None] | None = None,
+        finish: Callable[[Any], Awaitable[R]] | None = None,
+    ) -> None:
+        self._source = source
+        self._send = send
+        self._width = width
+        self._seen = seen
+        self._finish = finish
+        self._workers: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._done: deque[Row[R]] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._is_over = False
+        self._failure: Exception | None = None
+
+    @property
+    def total(self) -> int | None:
+        """How many rows there are, if that is known."""
+        return self._source.total
+
+    async def next(self) -> Row[R] | None:
+        """A row that is done; None when all are.
+
+        Raises what the inputs raised, after the rows that were taken before it.
+        """
+        if not self._done and not await self._more():
+            return None
+        row = self._done.popleft()
+        self._room.set()
+        return row
+
+    async def _more(self) -> bool:
+        """Waits for a row that is done. False: there will be none."""
+        self._open()
+        while self._workers and not self._done:
+            self._news.clear()
+            await self._news.wait()
+        if not self._done and self._failure is not None:
+            raise self._failure
+        return bool(self._done)
+
+    async def _ready(self) -> list[Row[R]]:
+        """All rows that are done, one at least; none when all were."""
+        await self._more()
+        done = list(self._done)
+        self._done.clear()
+        self._room.set()
+        return done
+
+    async def pairs(self) -> AsyncGenerator[tuple[int, R | Exception], None]:
+        """Every row as soon as it is done: its index with its result, or its exception. Closed
+        early, what is under way is cancelled.
+        """
+        try:
+            while row := await self.next():
+                yield row.index, row.outcome
+        finally:
+            await self.aclose()
+
+    def pairs_sync(self) -> Generator[tuple[int, R | Exception], None, None]:
+        """:meth:`pairs` for code without a loop."""
+        try:
+            while done := PORTAL.run(self._ready):
+                for row in done:
+                    yield row.index, row.outcome
+        finally:
+            PORTAL.run(self.aclose)
+
+    def stop(self) -> None:
+        """Takes no further rows; those under way go on to their ends."""
+        self._is_over = True
+
+    async def aclose(self) -> None:
+        """Cancels what is under way and waits until it has ended."""
+        self.stop()
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers)
+
+    def _open(self) -> None:
+        """One more worker, if there is room; each makes way for the next when it has a row."""
+        if not self._is_over and len(self._workers) < self._width.limit:
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._left)
+
+    def _left(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if worker.cancelled() and not self._is_over:
+            self._is_over = True
+            self._failure = LMRotateError("a row was cancelled by something else than its batch")
+        if not self._workers:
+            self._news.set()
+
+    async def _work(self) -> None:
+        while not self._is_over and len(self._workers) <= self._width.limit:
+            try:
+                taken = await self._source.take()
+            except Exception as error:  # the inputs' own: no more rows will come
+                self._failure, taken = error, None
+            if taken is None:
+                self._is_over = True
+                return
+            self._open()
+            await self._hand_over(await self._row(*taken))
+
+    async def _row(self, index: int, item: I) -> Row[R]:
+        self._under_way += 1
+        mark = self._width.began(self._under_way)
+        outcome: Any = None
+        try:
+            outcome = await self._send(item)
+        except Exception as error:  # the row's own
+            outcome = error
+        finally:
+            self._under_way -= 1
+        self._width.ended(mark, outcome)
+        if self._seen is not None:
+            self._seen(outcome)
+        if isinstance(outcome, Exception):
+            return Row(index, None, outcome)
+        return (
+            Row(index, outcome, None) if self._finish is None else await self._end(index, outcome)
+        )
+
+    async def _end(self, index: int, answer: Any) -> Row[R]:
+        if self._finish is None:
+            raise AssertionError("asked only where there is something to do")
+        try:
+            return Row(index, await self._finish(answer), None)
+        except Exception as error:
+            error.answer = answer  # type: ignore[attr-defined]  # it was paid for
+            return Row(index, None, error)
+
+    async def _hand_over(self, row: Row[R]) -> None:
+        self._done.append(row)
+        self._news.set()
+        while len(self._done) > self._width.limit:
+            self._room.clear()
+            await self._room.wait()
