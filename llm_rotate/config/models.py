@@ -25,7 +25,7 @@ from .entries import (
     StateStoreConfig,
     TimeoutsConfig,
 )
-from .references import cross_checks
+from .references import cross_checks, is_signed
 
 # Fields of auth_config that llm-rotate 0.3 sent as headers.
 AUTH_CONFIG_HEADERS: Mapping[str, str] = {
@@ -115,10 +115,11 @@ class LMRotateConfig(Entry):
         routes = {"upstream_names": provider.upstream_names} if provider.upstream_names else {}
         return Endpoint(
             provider=key.provider,
-            base_url=base_url,
-            auth=provider.auth,
+            base_url=base_url.replace("{region}", auth.get("region", "")),
+            auth="sigv4" if is_signed(provider, key) else provider.auth,
             headers={**provider.headers, **auth.get("default_headers", {}), **named},
             flags={**routes, **provider.flags, **version},
+            auth_config=auth,
         )
 
     def keyspecs(self) -> tuple[KeySpec, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -42,10 +43,10 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key or none.
+    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key, sigv4 or none.
 
     ``flags`` are the catalogue's notes on how this service spells the dialect, for example
-    ``max_tokens_field`` or ``api_version``.
+    ``max_tokens_field`` or ``api_version``. ``auth_config``: as the key's entry gives it.
     """
 
     provider: str
@@ -53,15 +54,22 @@ class Endpoint:
     auth: str = "bearer"
     headers: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[str, Any] = field(default_factory=dict)
+    auth_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A key made ready to send: made once per key, secret and reload."""
+    """A key made ready to send: made once per key, secret and reload.
+
+    ``sign``: signs a built request at a time (epoch seconds), where headers alone do not prove
+    the key. ``until``: epoch seconds from which on it has to be made anew.
+    """
 
     endpoint: Endpoint
     url: str
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    sign: Callable[[HttpRequest, float], HttpRequest] | None = field(default=None, repr=False)
+    until: float = math.inf
 
 
 # Keywords of a chat that become part of the prompt, and those that cap the answer.

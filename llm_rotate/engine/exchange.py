@@ -133,8 +133,10 @@ class HttpExchange:
 
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """Sends once."""
+        ready, wall = grant.key.ready, self._judge.wall()
         try:
-            ready = grant.key.ready or await make_ready(grant)
+            if ready is None or ready.until <= wall:
+                ready = await make_ready(grant)
             grant.secret = grant.key.secret
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
@@ -142,7 +144,9 @@ class HttpExchange:
             return Verdict(
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
-        request = self._carrier.build(self._request, self._body, ready, self._judge.wall())
+        request = self._carrier.build(self._request, self._body, ready, wall)
+        if ready.sign is not None:
+            request = ready.sign(request, self._judge.wall())
         sent_at = self._judge.now()
         try:
             answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)

@@ -232,7 +232,7 @@ class Judge:
         if response is None or grant is None:
             raise AssertionError("an ok verdict carries its answer")
         if response.request_id is not None:
-            response.request_id = redact(response.request_id, grant.key.secret)
+            response.request_id = redact(response.request_id, grant.sent_secret)
         response.provider = grant.stage.provider.name
         response.key_id = grant.key.spec.key_id
         response.upstream = response.upstream or grant.stage.upstream
@@ -243,7 +243,7 @@ class Judge:
 
 
 def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
-    secret = grant.secret or grant.key.secret
+    secret = grant.sent_secret
     verdict.message = redact(verdict.message, secret)
     verdict.body = redact_all(verdict.body, secret)
     verdict.code = redact(verdict.code, secret) if verdict.code else None
@@ -251,7 +251,7 @@ def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
     if verdict.error is not None and shows(verdict.error, secret):
         verdict.error = None
     if verdict.outcome is Outcome.AUTH_FAILED:
-        grant.key.ready = None  # a secret changed on disk is read again at the next use
+        grant.key.forget()
 
 
 def _attempt(grant: Grant, verdict: Verdict[Any], seconds: float) -> Attempt:

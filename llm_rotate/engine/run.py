@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ..core.call import Call, Visit
 from ..core.pool import Lease, StateStore
 from ..core.wire import Verdict
+from . import aws
 from .clock import Clock
 from .queue import Place
 from .stages import PoolKey, Stage
@@ -60,6 +61,13 @@ class Grant:
         """Seconds to the deadline; None without one."""
         deadline = self.run.plan.deadline
         return None if deadline == math.inf else deadline - self.clock.now()
+
+    @property
+    def sent_secret(self) -> str | None:
+        """What of the secret the request showed, so that the answer may echo it."""
+        secret = self.secret or self.key.secret
+        is_signed = self.key.endpoint.auth == "sigv4"
+        return aws.session_token(secret) if secret and is_signed else secret
 
     def go(self) -> bool:
         """Asked in the very step that writes: may the key still go?"""

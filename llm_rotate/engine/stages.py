@@ -68,7 +68,10 @@ class ProviderFacts:
 
 @dataclass(slots=True, eq=False)
 class PoolKey:
-    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns."""
+    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
+
+    ``source``: what credentials that expire are read from.
+    """
 
     spec: KeySpec
     provider: ProviderFacts
@@ -78,11 +81,16 @@ class PoolKey:
     quotas: Quotas = field(repr=False)
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    source: Any = field(default=None, repr=False)
     served: int = 0
 
     @property
     def key_id(self) -> str:
         return self.spec.key_id
+
+    def forget(self) -> None:
+        """Its secret was refused: the next use reads it anew, for it may have been changed."""
+        self.ready = self.source = None
 
     @property
     def shown_ref(self) -> str:

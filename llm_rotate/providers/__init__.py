@@ -12,6 +12,7 @@ from ..errors import ConfigurationError
 # name -> (module, class); a module is imported when its dialect is first asked for
 _PLACES = {
     "anthropic": ("anthropic", "AnthropicMessages"),
+    "bedrock": ("bedrock", "BedrockConverse"),
     "openai": ("openai_chat", "OpenAIChat"),
 }
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import words
 from .anthropic_wire import AnthropicWire
+from .aws_signature import ACCESS_KEY_PREFIX, access_key_in, wrong_signature
+from .bedrock_wire import BedrockWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
@@ -38,17 +40,19 @@ _WIRES: Mapping[str, Wire] = {
     "openai embeddings": EmbeddingsWire(),
     "openai transcriptions": TranscriptionsWire(),
     "anthropic": AnthropicWire(),
+    "bedrock": BedrockWire(),
 }
 _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin with
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions, embeddings and transcriptions, and Anthropic
-    messages, told what to do.
+    """Services that speak OpenAI chat completions, embeddings and transcriptions, Anthropic
+    messages and Bedrock Converse, told what to do.
 
-    Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``. Secrets that it
-    was not told about are accepted, unless ``strict_keys``. ``log_size`` bounds ``log``, in
-    requests. Threads may share one simulator.
+    Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``, and its access key id
+    ``AKIASIM-k1`` where requests are signed; signatures are checked. Secrets that it was not
+    told about are accepted, unless ``strict_keys``. ``log_size`` bounds ``log``, in requests.
+    Threads may share one simulator.
     """
 
     def __init__(self, *, strict_keys: bool = False, log_size: int = 10_000) -> None:
@@ -224,7 +228,7 @@ class Simulator:
         The door that asked says ``done`` when the exchange is over.
         """
         with self._change:
-            secret = secret_in(request.headers)
+            secret = self._signing_secret(request) or secret_in(request.headers)
             seen = self._see(request, self._key_id(secret), now)
             route = find_route(request.path)
             wire = _WIRES[route.dialect if route else "openai"]
@@ -244,6 +248,12 @@ class Simulator:
             self.streams_cut_by_client += early and answer.stream
             self.in_flight -= 1
             self._change.notify_all()
+
+    def _signing_secret(self, request: SimRequest) -> str:
+        """The secret that a request should be signed with: its key is known by another name."""
+        access_key = access_key_in(request.headers)
+        key_id = access_key.removeprefix(ACCESS_KEY_PREFIX)
+        return self._secrets.get(key_id, _SECRET_PREFIX + key_id) if access_key else ""
 
     def _see(self, request: SimRequest, key: str, now: float) -> Seen:
         body = form_of(request.headers, request.body) or _json_object(request.body)
@@ -269,6 +279,9 @@ class Simulator:
         if wire is None or request.method != "POST":
             plan.refusal = Refusal("status", status=404 if wire is None else 405)
             return plan
+        if access_key_in(request.headers):
+            wrong = wrong_signature(request, call.secret, call.wall)
+            plan.refusal = Refusal("bad_signature", detail=wrong) if wrong else None
         visit = Visit(self._requests[seen.key], seen.at, seen.model, seen.stream)
         for script in (self._providers.get(seen.provider), self._keys.get(seen.key)):
             if script is not None and not plan.settled:
@@ -325,8 +338,8 @@ def _json_object(raw: bytes) -> dict[str, Any] | None:
 def _call(seen: Seen, route: Route | None, number: int, wall: float, secret: str) -> Call:
     """Completes what was seen by what its route and body say."""
     body = seen.body or {}
-    model = body.get("model") or (route.deployment if route else "")
+    model = body.get("model") or (route.model if route else "")
     seen.model = model if isinstance(model, str) else ""
     seen.provider = route.provider if route else ""
-    seen.stream = body.get("stream") is True
+    seen.stream = body.get("stream") is True or (route is not None and route.stream)
     return Call(number, wall, seen.provider, seen.model, body, seen.stream, secret=secret)

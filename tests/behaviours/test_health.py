@@ -21,6 +21,7 @@ from llm_rotate.testing import Scripted, Simulator
 from llm_rotate.testing.clock import EPOCH
 
 from .dialects import (
+    REFUSED_AS,
     all_answered,
     asked,
     each_dialect,
@@ -30,7 +31,11 @@ from .dialects import (
 )
 from .world import HELLO, MODELS, World
 
-OTHER_MODEL = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5"}
+OTHER_MODEL = {
+    "openai": "gpt-4o",
+    "anthropic": "claude-sonnet-4-5",
+    "aws_bedrock": "amazon.nova-lite-v1:0",
+}
 NAMED_DEFAULTS = {"cooldown_seconds": 30, "quarantine_seconds": 300}
 
 
@@ -45,7 +50,8 @@ def test_R05_a_401_quarantines_at_once_and_the_call_succeeds_elsewhere(provider:
     async def scenario() -> None:
         assert (await world.chat()).key_id == "b"
         health = await health_of(world, "a")
-        assert (health.state, health.status, health.failures) == ("quarantine", 401, 1)
+        status = REFUSED_AS.get(provider, 401)
+        assert (health.state, health.status, health.failures) == ("quarantine", status, 1)
         assert health.reason.endswith("Is its secret right?")
         assert asked(world) == ["a", "b"]
         assert all_answered(await world.gather(10))
@@ -178,6 +184,11 @@ QUOTA: Mapping[str, list[tuple[int, Any]]] = {
         (400, {"type": "error", "error": {"type": "invalid_request_error",
                "message": "Your credit balance is too low to access the Anthropic API."}}),
         (402, {"type": "error", "error": {"type": "billing_error", "message": "pay"}}),
+        (402, None),
+    ],
+    "aws_bedrock": [
+        (400, {"__type": "com.amazon.coral#ServiceQuotaExceededException", "message": "all used"}),
+        (429, {"message": "Too many tokens per day, please wait before trying again."}),
         (402, None),
     ],
 }  # fmt: skip
@@ -457,6 +468,7 @@ SPELLINGS: Mapping[str, list[tuple[dict[str, str], Any, float]]] = {
           "anthropic-ratelimit-tokens-remaining": "0",
           "anthropic-ratelimit-tokens-reset": ISO_9}, None, 9.0),
     ],
+    "aws_bedrock": [*EVERYWHERE],
 }  # fmt: skip
 SPELLING_CASES = [(provider, *row) for provider, rows in SPELLINGS.items() for row in rows]
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llm_rotate.testing.bedrock_wire import event_frame, frame
+
 TOOL = {
     "type": "function",
     "function": {
@@ -166,7 +168,63 @@ class Anthropic:
     )
 
 
-WIRES: dict[str, Any] = {"openai": OpenAI, "anthropic": Anthropic}
+def _delta(index: int, **delta: Any) -> bytes:
+    return event_frame("contentBlockDelta", {"contentBlockIndex": index, "delta": delta, "p": "ab"})
+
+
+def _exception(kind: str, words: str) -> bytes:
+    return frame({":message-type": "exception", ":exception-type": kind}, {"message": words})
+
+
+class Bedrock:
+    """The same in binary frames."""
+
+    opening = (event_frame("messageStart", {"role": "assistant"}),)
+    noise = (
+        event_frame("contentBlockStop", {"contentBlockIndex": 7}),
+        event_frame("somethingNew", {"about": "later"}),
+        _delta(0, reasoningContent={"signature": "c2ln"}),
+        _delta(1, text=""),
+    )
+    calls = (
+        event_frame(
+            "contentBlockStart",
+            {
+                "contentBlockIndex": 2,
+                "start": {"toolUse": {"toolUseId": "call_1", "name": "weather"}},
+            },
+        ),
+        *(_delta(2, toolUse={"input": part}) for part in ('{"city"', ':"Łó', 'dź"}')),
+        event_frame("contentBlockStop", {"contentBlockIndex": 2}),
+    )
+    finish = "end_turn"
+    overloaded = _exception("serviceUnavailableException", "no room")
+    limited = _exception("throttlingException", "slow")
+    wrong = _exception("validationException", "no")
+
+    @staticmethod
+    def said(words: str) -> bytes:
+        return _delta(1, text=words)
+
+    @staticmethod
+    def thought(words: str) -> bytes:
+        return _delta(0, reasoningContent={"text": words})
+
+    closing = (
+        event_frame("messageStop", {"stopReason": "end_turn"}),
+        event_frame(
+            "metadata",
+            {
+                "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
+                "metrics": {"latencyMs": 1},
+            },
+        ),
+    )
+
+
+WIRES: dict[str, Any] = {"openai": OpenAI, "anthropic": Anthropic, "aws_bedrock": Bedrock}
+# Those whose events are lines of text.
+IN_LINES = ("openai", "anthropic")
 
 
 @dataclass(frozen=True)
