@@ -20,6 +20,7 @@ from ..core.wire import (
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
+from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
 from .judge import Judge
 from .run import Grant
 from .stages import Stage
@@ -89,6 +90,7 @@ class HttpExchange:
         self._timeouts = USUAL
         self._stage: Stage | None = None
         self._units: float | None = None
+        self._extra: Pairs = ()
 
     def prepare(self, stage: Stage) -> None:
         """Encodes the request for the stage; CapabilityError if its dialect cannot."""
@@ -97,6 +99,9 @@ class HttpExchange:
         asked = self._asked
         if stage.model != asked.model or stage.upstream or stage.options:
             asked = _as_sent(asked, stage)
+        self._extra = ()
+        if KEYWORD in asked.options:
+            asked, self._extra = without_headers(asked)
         self._carrier = _carrier(stage.provider.dialect, asked)
         self._request = asked
         self._body = self._carrier.encode(asked, stage.endpoint)
@@ -120,6 +125,8 @@ class HttpExchange:
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
         request = self._carrier.build(self._request, self._body, ready, self._judge.wall())
+        if self._extra:
+            request = with_headers(request, self._extra)
         sent_at = self._judge.now()
         try:
             answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
