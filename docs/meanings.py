@@ -143,8 +143,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "KeyConfig": {
         "key_id": "Its name in reports, errors and logs. Must be unique.",
         "provider": "The name of a provider, built in or of your own.",
-        "secret_ref": "Where the secret is: `env://NAME`, `file://PATH` or `literal://VALUE`. "
-        "Read when the key is used; left out of dumps.",
+        "secret_ref": "Where the secret is: `env://NAME`, `file://PATH`, or one of the "
+        "[other places](../how-to/secrets.md). Read when the key is used; left out of dumps.",
         "models": "The models that it serves. None: those of its provider, else any.",
         "auth_method": "A word for the usage log.",
         "auth_config": "What this key needs beside its secret: `org_id`, `base_url`, "
@@ -203,6 +203,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "max_wait_seconds": "How long one call may wait, in all, when every key rests.",
         "output_tokens": "Reserved for an answer where the request does not say how long it may "
         "be. None: what recent answers suggest.",
+        "estimator": "How a prompt's tokens are counted before it is sent; in Python also a "
+        "[function of your own](../how-to/limits.md#how-a-prompt-is-counted).",
         "timeouts": "See [Timeouts](#timeouts).",
     },
     "TimeoutsConfig": {
@@ -252,7 +254,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "HttpConfig": {
         "proxy": "The URL of a proxy for everything.",
-        "verify": "False, or the path of a file with the certificates to trust.",
+        "verify": "False, or the path of a file or folder with the certificates to trust.",
         "max_connections": "To one host.",
         "trust_env": "Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count.",
     },

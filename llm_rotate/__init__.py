@@ -43,6 +43,18 @@ if TYPE_CHECKING:
     from .errors import UnreachableError as UnreachableError
     from .errors import UpstreamFailedError as UpstreamFailedError
     from .helpers.batch import BatchResult as BatchResult
+    from .helpers.embedding import EmbeddingBatch as EmbeddingBatch
+    from .lmclient.client import LMClient as LMClient
+    from .lmclient.client import PoolClient as PoolClient
+    from .lmclient.deployment import DeploymentConfig as DeploymentConfig
+    from .lmclient.limiter import RateLimiter as RateLimiter
+    from .lmclient.limiter import RateLimiterAcquisitionHandle as RateLimiterAcquisitionHandle
+    from .lmclient.results import EmbeddingResult as EmbeddingResult
+    from .lmclient.results import GenerationResult as GenerationResult
+    from .lmclient.results import RequestMetrics as RequestMetrics
+    from .lmclient.results import TokenUsage as TokenUsage
+    from .lmclient.results import ToolCall as ToolCall
+    from .lmclient.results import TranscriptionResult as TranscriptionResult
     from .singleton import configure as configure
     from .singleton import lm as lm
     from .singleton import reset_singleton as reset_singleton
@@ -55,6 +67,7 @@ if TYPE_CHECKING:
     from .types import EmbeddingResponse as EmbeddingResponse
     from .types import GenerateContentRequest as GenerateContentRequest
     from .types import StreamChunk as StreamChunk
+    from .types import TranscriptionResponse as TranscriptionResponse
     from .types import Usage as Usage
 
 __version__ = "0.4.0"
@@ -93,6 +106,18 @@ _ROOMS = {
         "UpstreamFailedError",
     ),
     "helpers.batch": ("BatchResult",),
+    "helpers.embedding": ("EmbeddingBatch",),
+    "lmclient.client": ("LMClient", "PoolClient"),
+    "lmclient.deployment": ("DeploymentConfig",),
+    "lmclient.limiter": ("RateLimiter", "RateLimiterAcquisitionHandle"),
+    "lmclient.results": (
+        "EmbeddingResult",
+        "GenerationResult",
+        "RequestMetrics",
+        "TokenUsage",
+        "ToolCall",
+        "TranscriptionResult",
+    ),
     "singleton": ("configure", "lm", "reset_singleton"),
     "strategies": ("Place", "Strategy"),
     "types": (
@@ -103,6 +128,7 @@ _ROOMS = {
         "EmbeddingResponse",
         "GenerateContentRequest",
         "StreamChunk",
+        "TranscriptionResponse",
         "Usage",
     ),
 }

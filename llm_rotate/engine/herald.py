@@ -33,10 +33,11 @@ class Herald:
         self._of_attempt(EventKind.ATTEMPT_STARTED, grant)
 
     def attempt_ended(self, grant: Grant, verdict: Verdict[Any], seconds: float) -> None:
-        """The attempt was judged."""
+        """The attempt was judged, and stands among its call's."""
         self._of_attempt(
             EventKind.ATTEMPT_ENDED,
             grant,
+            attempt=len(grant.run.call.attempts),
             outcome=verdict.outcome,
             seconds=seconds,
             usage=verdict.used,
@@ -108,15 +109,13 @@ class Herald:
         self._tell(lambda told: self._log.write(told, auth, self._clock.wall()), event)
 
     def _of_attempt(self, kind: EventKind, grant: Grant, **more: Any) -> Event:
-        return self._of_call(
-            kind,
-            grant.run,
-            attempt=grant.number,
-            provider=grant.stage.provider.name,
-            model=grant.stage.model or "",
-            key_id=grant.key.key_id,
-            **more,
-        )
+        known = {
+            "attempt": grant.number,
+            "provider": grant.stage.provider.name,
+            "model": grant.stage.model or "",
+            "key_id": grant.key.key_id,
+        }
+        return self._of_call(kind, grant.run, **{**known, **more})
 
     def _of_call(self, kind: EventKind, run: Run, **more: Any) -> Event:
         event = Event(self._clock.now(), kind, run.id, **{"model": run.plan.asked, **more})

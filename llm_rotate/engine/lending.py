@@ -9,8 +9,9 @@ from typing import Any
 from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..secrets import SecretError
-from .credentials import read_secret
+from .credentials import has_new_secret, read_secret
 from .judge import Judge
+from .portal import PORTAL
 from .run import Grant
 from .stages import Stage
 
@@ -30,7 +31,7 @@ class LoanExchange:
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """The grant, once its secret is known."""
         try:
-            await read_secret(grant)
+            grant.secret = await read_secret(grant)
         except SecretError as error:
             return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
         return Verdict(Outcome.OK, grant, held=True)
@@ -42,7 +43,7 @@ class _Lent:
     def __init__(self, grant: Grant, judge: Judge) -> None:
         self._grant = grant
         self._judge = judge
-        self.key_value: str = grant.key.secret or ""
+        self.key_value: str = grant.secret or ""
         self.provider: str = grant.stage.provider.name
         self.key_id: str = grant.key.key_id
         self.metadata: Mapping[str, Any] = grant.key.metadata
@@ -61,21 +62,24 @@ class _Lent:
             self._judge.report(self._grant, verdict)
             self._judge.call_left(self._grant.run)
 
-    def _fail(self, error: BaseException) -> None:
+    def _judged(self, error: BaseException) -> Verdict[Any]:
         dialect = self._grant.stage.provider.judging_dialect
         own = Verdict[Any](Outcome.CANCELLED, error=error)
-        verdict = dialect.classify(error, self._judge.wall()) if _is_judged(error) else None
-        self._end(verdict or own)
+        if not isinstance(error, Exception):
+            return own
+        return dialect.classify(error, self._judge.wall()) or own
 
-    def _leave(self, error: BaseException | None) -> None:
-        if error is None:
-            self._succeed()
-        else:
-            self._fail(error)
+    async def _fail(self, error: BaseException) -> None:
+        """A secret that was refused and has been changed since blames nobody."""
+        verdict = self._judged(error)
+        try:
+            if verdict.outcome is Outcome.AUTH_FAILED and await has_new_secret(self._grant):
+                verdict = Verdict(Outcome.CANCELLED, message=_CHANGED, error=error)
+        finally:
+            self._end(verdict)
 
 
-def _is_judged(error: BaseException) -> bool:
-    return isinstance(error, Exception)
+_CHANGED = "the key's secret was refused, and has been changed since"
 
 
 def _once(is_entered: bool) -> None:
@@ -98,7 +102,7 @@ class AcquireContext(_Lent):
         """The key failed with ``exc``, judged by its status, headers and class names; an
         error that no SDK raises blames nobody.
         """
-        self._fail(exc)
+        await self._fail(exc)
 
 
 class SyncAcquireContext(_Lent):
@@ -110,7 +114,11 @@ class SyncAcquireContext(_Lent):
 
     def report_error(self, exc: BaseException) -> None:
         """As :meth:`AcquireContext.report_error`."""
-        self._fail(exc)
+        verdict = self._judged(exc)
+        if verdict.outcome is Outcome.AUTH_FAILED:
+            PORTAL.run(lambda: self._fail(exc))
+        else:
+            self._end(verdict)
 
 
 class Loan:
@@ -134,8 +142,12 @@ class Loan:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._context is not None:
-            self._context._leave(error)  # noqa: SLF001 - the same room
+        if self._context is None:
+            return
+        if error is None:
+            await self._context.report_success()
+        else:
+            await self._context.report_error(error)
 
 
 class SyncLoan:
@@ -159,5 +171,9 @@ class SyncLoan:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._context is not None:
-            self._context._leave(error)  # noqa: SLF001 - the same room
+        if self._context is None:
+            return
+        if error is None:
+            self._context.report_success()
+        else:
+            self._context.report_error(error)

@@ -19,8 +19,10 @@ from ..errors import CapabilityError
 from ..types import Attempt
 from . import endings
 from .clock import Clock
+from .credentials import has_new_secret
 from .judge import Judge
 from .queue import Place, Queue
+from .revival import Revival
 from .run import Exchange, Grant, Plan, Run
 from .stages import Stage
 from .transport.seam import Withdrawn
@@ -34,8 +36,9 @@ HOPELESS = frozenset({Effect.QUARANTINE, Effect.STRIKE})
 class Rotation:
     """Runs calls over the stages of their plans. The one owner of retries."""
 
-    def __init__(self, judge: Judge, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, judge: Judge, revival: Revival, clock: Clock, rng: random.Random) -> None:
         self._judge = judge
+        self._revival = revival
         self._store = judge.store
         self._herald = judge.herald
         self._clock = clock
@@ -47,6 +50,8 @@ class Rotation:
         call = Call(len(plan.stages), plan.max_retries)
         run = Run(next(self._ids), plan, call, self._clock.now())
         try:
+            if self._revival.is_due:
+                await self._revival.look()
             if plan.stages[0].queue.places:
                 await self._behind(run, exchange)
             while True:
@@ -153,6 +158,9 @@ class Rotation:
         try:
             self._judge.lent(grant)
             verdict = await exchange(grant)
+            if verdict.outcome is Outcome.AUTH_FAILED and await has_new_secret(grant):
+                self._judge.outdated(grant, verdict)
+                verdict = await exchange(grant)
         except Withdrawn:
             self._judge.withdrawn(grant)
             return None

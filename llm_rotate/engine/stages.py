@@ -17,10 +17,11 @@ from ..core.keystate import KeyState
 from ..core.outcome import Scope
 from ..core.policy import Policy
 from ..core.pool import Blocked, Candidate, News, Norm, Place, Record, Resets
+from ..core.route import RouteStage
 from ..core.turns import Turns
 from ..core.wire import Dialect, Endpoint, Ready
 from ..errors import CapabilityError
-from ..providers import DIALECTS
+from ..providers import DIALECTS, at_endpoint
 from ..strategies import Strategy
 from .ledger import Tally
 from .queue import Queue
@@ -59,6 +60,13 @@ class ProviderFacts:
             )
         return found
 
+    def dialect_at(self, endpoint: str | None) -> Dialect:
+        """The one of an endpoint that a call names. Raises CapabilityError if there is none."""
+        if endpoint is None:
+            return self.dialect
+        name = at_endpoint(self.dialect_name, endpoint)
+        return self.dialect if name == self.dialect_name else DIALECTS[name]
+
     @property
     def judging_dialect(self) -> Dialect:
         """Reads a vendor SDK's errors: statuses mean much the same everywhere."""
@@ -67,7 +75,10 @@ class ProviderFacts:
 
 @dataclass(slots=True, eq=False)
 class PoolKey:
-    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns."""
+    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
+
+    ``source``: what credentials that expire are read from.
+    """
 
     spec: KeySpec
     provider: ProviderFacts
@@ -77,11 +88,16 @@ class PoolKey:
     quotas: Quotas = field(repr=False)
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    source: Any = field(default=None, repr=False)
     served: int = 0
 
     @property
     def key_id(self) -> str:
         return self.spec.key_id
+
+    def forget(self) -> None:
+        """Its secret was refused: the next use reads it anew, for it may have been changed."""
+        self.ready = self.source = None
 
     @property
     def shown_ref(self) -> str:
@@ -118,17 +134,16 @@ class Stage:
         self,
         *,
         provider: ProviderFacts,
-        model: str | None,
-        upstream: str | None,
-        options: Mapping[str, Any],
+        route: RouteStage,
         keys: Sequence[PoolKey],
         everyone: frozenset[str],
         strategy: Strategy,
     ) -> None:
         self.provider = provider
-        self.model = model
-        self.upstream = upstream
-        self.options = options
+        self.model = route.model
+        self.upstream = route.upstream
+        self.options = route.options
+        self.is_same = route.is_same
         self.keys = keys
         self.everyone = everyone
         self.endpoint = keys[0].endpoint

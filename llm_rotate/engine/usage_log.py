@@ -12,6 +12,7 @@ from ..core.outcome import Outcome
 from ..types import Usage
 
 LOGGER = "llm_rotate.observability.usage"
+_LEAVING = frozenset({"CancelledError", "GeneratorExit"})
 _logger = logging.getLogger(LOGGER)
 
 
@@ -27,9 +28,9 @@ class UsageLog:
         return _logger.isEnabledFor(logging.INFO)
 
     def write(self, event: Event, auth_method: str, wall: float) -> None:
-        """Logs one call. Fields: event, provider, model, key_id, auth_method, status (success
-        or error), error_type, outcome, the token counts, latency_ms, is_stream,
-        estimated_cost_usd, attempt (how many were made), attempts, timestamp (ISO, UTC).
+        """Logs one call. Fields: event, provider, model, key_id, auth_method, status (success,
+        error, or cancelled by the caller), error_type, outcome, the token counts, latency_ms,
+        is_stream, estimated_cost_usd, attempt (how many were made), attempts, timestamp (ISO, UTC).
         """
         if not self.is_wanted():
             return
@@ -40,7 +41,7 @@ class UsageLog:
             "model": event.model,
             "key_id": event.key_id,
             "auth_method": auth_method,
-            "status": "error" if event.detail else "success",
+            "status": _status(event),
             "error_type": event.detail or None,
             "outcome": str(event.outcome or Outcome.CANCELLED),
             "prompt_tokens": usage.prompt_tokens,
@@ -56,3 +57,11 @@ class UsageLog:
             "timestamp": datetime.fromtimestamp(wall, UTC).isoformat(),
         }
         _logger.info("%s", json.dumps(record))
+
+
+def _status(event: Event) -> str:
+    """A call that its caller left, with an exception or without, did not fail."""
+    is_left = event.outcome in (None, Outcome.CANCELLED) and not event.detail
+    if is_left or event.detail in _LEAVING:
+        return "cancelled"
+    return "success" if event.outcome is Outcome.OK and not event.detail else "error"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ from .jsonio import loads
 from .limit_headers import readings_in
 from .parts import cannot, static_headers, written
 from .reading import as_dict
-from .schema import closed_at_anthropic, model_schema
+from .schema import closed_at_anthropic, schema_in
 from .sdk_errors import classify
 from .stream import StreamReader
 
@@ -36,10 +37,16 @@ _VERSION = "2023-06-01"
 _DEFAULT_MAX_TOKENS = 4096  # the provider demands a cap; every model it serves allows this one
 
 # Tokens of thinking for a reasoning_effort, ours: 1,024 is the least that the provider takes,
-# each step doubles or more. A model that takes no budget is asked by ``thinking`` and
-# ``output_config``, which pass as they are and win over these.
+# each step doubles or more.
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768}
 _LEAST_BUDGET = 1024
+# Claude up to 4.5 takes a budget, from 4.6 on an effort, from 4.7 on no budget any more:
+# https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
+_TAKES_EFFORT = re.compile(
+    r"claude-(?![23]|instant|(opus|sonnet|haiku)-4(-[0-5])?([-@]\d{8}|-latest|$))"
+)
+_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh",
+            "max": "max"}  # fmt: skip
 
 
 class AnthropicMessages:
@@ -130,20 +137,31 @@ def _add_options(body: dict[str, Any], request: ChatRequest) -> None:
 
 
 def _add_thinking(body: dict[str, Any], effort: Any, max_tokens: int | None) -> None:
-    """Thinking counts towards the cap: a cap of the caller's stands and bounds the budget."""
+    """Thinking counts towards the cap: where the caller states none, there is room for both."""
     if effort == "none":
         body["thinking"] = {"type": "disabled"}
         return
-    budget = _BUDGETS.get(effort) if isinstance(effort, str) else None
-    if budget is None:
-        cannot("anthropic", f"reasoning_effort {effort!r} (known: none, {', '.join(_BUDGETS)})")
+    takes_effort = _TAKES_EFFORT.match(body["model"])
+    known: Mapping[str, Any] = _EFFORTS if takes_effort else _BUDGETS
+    if not isinstance(effort, str) or effort not in known:
+        cannot("anthropic", f"reasoning_effort {effort!r} (known: none, {', '.join(known)})")
+    budget = _BUDGETS.get(effort, _BUDGETS["xhigh"])
     if max_tokens is None:
         body["max_tokens"] += budget
-    elif max_tokens <= _LEAST_BUDGET:
-        cannot("anthropic", f"reasoning_effort with max_tokens of {_LEAST_BUDGET} or less")
+    if takes_effort:
+        body["thinking"] = {"type": "adaptive", "display": "summarized"}
+        body["output_config"] = body.get("output_config", {}) | {"effort": known[effort]}
     else:
-        budget = max(_LEAST_BUDGET, min(budget, max_tokens // 2))
-    body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        body["thinking"] = {"type": "enabled", "budget_tokens": _within(max_tokens, budget)}
+
+
+def _within(max_tokens: int | None, budget: int) -> int:
+    """A cap of the caller's stands, and bounds the budget."""
+    if max_tokens is None:
+        return budget
+    if max_tokens <= _LEAST_BUDGET:
+        cannot("anthropic", f"reasoning_effort with max_tokens of {_LEAST_BUDGET} or less")
+    return max(_LEAST_BUDGET, min(budget, max_tokens // 2))
 
 
 def _add_tools(body: dict[str, Any], value: Any) -> None:
@@ -172,14 +190,12 @@ def _add_user(body: dict[str, Any], value: Any) -> None:
 
 
 def _add_format(body: dict[str, Any], value: Any) -> None:
-    schema = model_schema(value)
+    schema = schema_in(value)
     if schema is None:
         kind = as_dict(value).get("type")
         if kind == "text":
             return
-        schema = as_dict(as_dict(value).get("json_schema")).get("schema")
-        if kind != "json_schema" or not isinstance(schema, dict):
-            cannot("anthropic", f"response_format {kind!r}; it takes a schema")
+        cannot("anthropic", f"response_format {kind!r}; it takes a schema")
     body["output_config"] = {
         "format": {"type": "json_schema", "schema": closed_at_anthropic(schema)}
     }

@@ -37,6 +37,7 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
         raw=body,
         tool_calls=calls,
         reasoning=_joined(blocks, "thinking"),
+        id=as_text_or_none(body.get("id")),
         native=blocks,
     )
 

@@ -8,6 +8,7 @@ part. A message's ``name`` has no place there and is dropped.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -172,7 +173,7 @@ def _block(part: Any) -> Block:
 
 
 def _raw(part: Mapping[str, Any]) -> dict[str, Any]:
-    return _source(*raw_part(_NAME, part))
+    return _titled(part, _source(*raw_part(_NAME, part)))
 
 
 def _image_url(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +199,7 @@ def _file(part: Mapping[str, Any]) -> dict[str, Any]:
     held = from_data_url(str(file.get("file_data")))
     if held is None:
         cannot(_NAME, "a file part without file_id or a base64 data URL")
-    return _source(*held)
+    return _titled(file, _source(*held))
 
 
 def _refusal(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,16 +217,34 @@ _PARTS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "file": _file,
     "refusal": _refusal,
     "input_audio": _audio,
+    "audio_bytes": _audio,
     "video_url": _audio,
 }
 
 
 def _source(mime: str, data: str) -> dict[str, Any]:
-    """An image or PDF block of base64 text."""
+    """An image, PDF or text block of base64 text."""
+    if mime == "text/plain":
+        text = {"type": "text", "media_type": mime, "data": _decoded(data)}
+        return {"type": "document", "source": text}
     if mime != "application/pdf" and not mime.startswith("image/"):
         cannot(_NAME, f"a file of type {mime}")
     kind = "document" if mime == "application/pdf" else "image"
     return {"type": kind, "source": {"type": "base64", "media_type": mime, "data": data}}
+
+
+def _decoded(data: str) -> str:
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except ValueError:
+        cannot(_NAME, "a text file that is not UTF-8 in base64")
+
+
+def _titled(given: Mapping[str, Any], block: dict[str, Any]) -> dict[str, Any]:
+    """A document keeps the name of its file."""
+    if isinstance(given.get("filename"), str) and block["type"] == "document":
+        block["title"] = given["filename"]
+    return block
 
 
 def _by_url(kind: str, url: Any) -> dict[str, Any]:

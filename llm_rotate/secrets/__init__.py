@@ -1,18 +1,13 @@
-"""From a reference to a secret: ``env://NAME``, ``file://PATH``, ``literal://VALUE``."""
+"""From a reference to a secret: ``env://NAME``, ``file://PATH``, ``vault://PATH#FIELD``, ...
+
+Another package adds a scheme by an entry point of the group ``llm_rotate.secrets``: its name is
+the scheme's, its object a :class:`SecretScheme`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from . import env, file, literal
-from .secret import Secret, SecretError
-
-SCHEMES: Mapping[str, Callable[[str], str]] = {
-    "env": env.read,
-    "file": file.read,
-    "literal": literal.read,
-}
-SPELLINGS = "env://NAME, file://PATH or literal://VALUE"
+from .schemes import SCHEMES, SPELLINGS
+from .secret import Secret, SecretError, SecretScheme
 
 
 def scheme_of(reference: str) -> str | None:
@@ -24,8 +19,8 @@ def scheme_of(reference: str) -> str | None:
 def resolve(reference: str) -> Secret:
     """The secret that ``reference`` points at, stripped of white space at its ends.
 
-    Reads the environment or a file, so it may block. Raises SecretError, which names the
-    variable or file and what is wrong, for anything that could not be sent in a header.
+    Reads the environment, a file or a service, so it may block. Raises SecretError, which names
+    the place and what is wrong, for anything that could not be sent in a header.
     """
     if not reference:
         raise SecretError("the key has no secret_ref")
@@ -33,7 +28,7 @@ def resolve(reference: str) -> Secret:
     if scheme is None:
         raise SecretError(f"secret_ref needs a scheme: {SPELLINGS}")
     rest = reference.partition("://")[2]
-    value = SCHEMES[scheme](rest).strip()
+    value = _read(scheme, rest).strip()
     source = scheme if scheme == "literal" else f"{scheme}://{rest}"
     if not value:
         raise SecretError(f"the secret of {source} is empty")
@@ -42,4 +37,23 @@ def resolve(reference: str) -> Secret:
     return Secret(value)
 
 
-__all__ = ["SCHEMES", "SPELLINGS", "Secret", "SecretError", "resolve", "scheme_of"]
+def _read(scheme: str, rest: str) -> str:
+    try:
+        return SCHEMES[scheme](rest)
+    except SecretError as error:
+        reason = str(error)
+    except Exception as error:  # its text may be the secret's own
+        reason = f"{scheme}:// failed: {type(error).__name__}"
+    # Raised out here: the exceptions above hold what was read, or what it is read with.
+    raise SecretError(reason)
+
+
+__all__ = [
+    "SCHEMES",
+    "SPELLINGS",
+    "Secret",
+    "SecretError",
+    "SecretScheme",
+    "resolve",
+    "scheme_of",
+]

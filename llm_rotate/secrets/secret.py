@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from ..errors import LMRotateError
 
 
 class SecretError(LMRotateError):
-    """A secret could not be read. The message names the variable or file, never a value."""
+    """A secret could not be read. The message names its place, never a value."""
+
+
+class SecretScheme(Protocol):
+    """Reads the secret behind ``NAME://REST``; ``rest`` is what stands after ``://``.
+
+    It may block, for 30 s at most, and is called off the event loop, by several threads at
+    once. Raises SecretError, whose message is shown to people.
+    """
+
+    def __call__(self, rest: str, /) -> str: ...
 
 
 class Secret:

@@ -162,6 +162,7 @@ class Limit:
 
     limit: int
     window: float
+    is_stated: bool = True
     served: deque[float] = field(default_factory=deque)
 
     def edit(self, plan: Plan, visit: Visit) -> None:
@@ -172,8 +173,9 @@ class Limit:
             plan.refusal = Refusal("rate_limited", retry_after=wait)
         else:
             self.served.append(visit.now)
-        reset = self.served[-1] + self.window - visit.now if self.served else self.window
-        plan.room = Room(self.limit, self.limit - len(self.served), reset)
+        if self.is_stated:
+            reset = self.served[-1] + self.window - visit.now if self.served else self.window
+            plan.room = Room(self.limit, self.limit - len(self.served), reset)
 
 
 class Script:
@@ -223,12 +225,12 @@ class KeyScript(Script):
         """429 with Retry-After, until ``retry_after`` has passed since the first of them."""
         return self._refuse(Rest(_rate_limited, retry_after, after))
 
-    def rpm(self, limit: int, *, window: float = 60.0) -> Self:
+    def rpm(self, limit: int, *, window: float = 60.0, is_stated: bool = True) -> Self:
         """A limit that counts: 429 beyond ``limit`` requests served in ``window`` seconds.
 
-        Every answer states what is left, in the provider's own headers.
+        Every answer states what is left, in the provider's own headers, if it ``is_stated``.
         """
-        return self._refuse(Limit(limit, window))
+        return self._refuse(Limit(limit, window, is_stated))
 
     def quota_exhausted(self, *, after: int = 0) -> Self:
         """No money left, as the provider says it: waiting does not help."""

@@ -37,6 +37,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "None for messages": ({"messages": None}, "must be a list of messages"),
     "None for a model": ({"model": None}, "model must be a name, like"),
     "no model": ({"model": ""}, "model must be a name, like"),
+    "a list for a conversation": ({"affinity": [17]}, "affinity must be a text or a whole number"),
+    "part of a number": ({"affinity": 1.5}, "names the conversation, not float"),
+    "yes for a conversation": ({"affinity": True}, "names the conversation, not bool"),
     "many models": ({"model": ["a", "b"]}, "model must be a name, like"),
 }
 OF_ACQUIRE = [case for case, (given, _) in WRONG.items() if "max_wait_seconds" in given]
@@ -88,7 +91,7 @@ def test_C07_what_a_loan_cannot_mean_is_refused(case):
 @each_dialect
 def test_C01_what_only_looks_like_one_of_ours_goes_to_the_provider(provider):
     world = World(["k1"], provider=provider)
-    own = {"top_p": 0.5, "user": "me", "stop": ["x"]}
+    own = {"top_p": 0.5, "user": "me", "metadata": {"x": "y"}}
 
     async def scenario() -> None:
         assert (await world.chat(**own)).content == "You said: hello"

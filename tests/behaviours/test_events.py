@@ -253,3 +253,29 @@ def test_every_call_is_one_usage_record(provider, scenario, caplog):
         played(provider, scenario)
     records = [json.loads(each.message) for each in caplog.records if each.name == LOGGER]
     assert [record["event"] for record in records] == ["llm_call_completed"]
+
+
+STATUSES: list[tuple[Scenario, str, str, str | None]] = [
+    (rotated, "success", "ok", None),
+    (streamed, "success", "ok", None),
+    (lent, "success", "ok", None),
+    (left_early, "cancelled", "cancelled", None),
+    (dropped, "cancelled", "cancelled", None),
+    (closed_while_it_opens, "cancelled", "cancelled", "CancelledError"),
+    (cancelled, "cancelled", "cancelled", "CancelledError"),
+    (cancelled_while_it_waits, "cancelled", "cancelled", "CancelledError"),
+    (too_late, "error", "cancelled", "DeadlineError"),
+    (refused, "error", "bad_request", "BadRequestError"),
+    (cut, "error", "interrupted", "StreamInterruptedError"),
+]
+
+
+@each_dialect
+@pytest.mark.parametrize(("scenario", "status", "outcome", "error"), STATUSES)
+def test_a_record_tells_success_and_failure_from_a_caller_who_left(
+    provider, scenario, status, outcome, error, caplog
+):
+    with caplog.at_level(logging.INFO, LOGGER):
+        played(provider, scenario)
+    [record] = [json.loads(each.message) for each in caplog.records if each.name == LOGGER]
+    assert (record["status"], record["outcome"], record["error_type"]) == (status, outcome, error)

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from llm_rotate import LMRotate, NoAvailableKeyError, StoreError
+from llm_rotate import LMRotate, NoAvailableKeyError, RequestTooLargeError, StoreError
+from llm_rotate.config.entries import LimitsConfig
+from llm_rotate.engine.pool import Seams
 from llm_rotate.testing import Simulator
 from tests.redis_server import RedisServer, free_port
 
-from .fleet import HELLO, MODEL, processes, served, shipped, until, warnings_of, worker
+from .doors import NoJitter
+from .fleet import HELLO, MODEL, processes, registry, served, shipped, until, warnings_of, worker
 
 TIMEOUT = 0.25  # store_timeout_ms as it is
 SLACK = 0.2  # a busy machine's
@@ -376,6 +379,44 @@ def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis)
             await until(is_back)
 
     run(scenario)
+
+
+def test_L02_a_request_too_large_for_every_key_ends_at_once_whatever_others_tell(
+    sim, redis, caplog
+) -> None:
+    """Neither news of another process nor a state that hangs can change its end."""
+
+    async def scenario() -> None:
+        async with worker(sim, redis.url) as there, limited(sim, redis.url) as here:
+            assert await served(here, 2, max_tokens=10)
+            for seconds in (5, 4):
+                for key_id in ("a", "b"):
+                    await there.keys.rest(key_id, seconds)
+                await too_large(here)
+            redis.freeze()
+            try:
+                await too_large(here)
+                assert warnings_of(caplog) == []
+            finally:
+                redis.thaw()
+
+    run(scenario)
+    assert sim.requests() == 2
+
+
+async def too_large(lm: LMRotate) -> None:
+    began = time.monotonic()
+    with pytest.raises(RequestTooLargeError):
+        await served(lm, 1, max_tokens=900, max_wait_seconds=8)
+    assert time.monotonic() - began < TIMEOUT
+
+
+def limited(sim: Simulator, url: str) -> LMRotate:
+    """A worker whose keys hold 500 tokens a minute each."""
+    config = registry(sim, url)
+    for key in config.keys:
+        key.limits = LimitsConfig(tpm=500)
+    return LMRotate(config, seams=Seams(rng=NoJitter()))
 
 
 # -- D06, and what stays behind

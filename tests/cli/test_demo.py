@@ -32,7 +32,7 @@ def test_the_demo_loses_no_call_and_accounts_for_every_request() -> None:
     assert numbers
     sent, served, rotations = map(int, numbers.groups())
     assert sent == served > CALLS
-    assert 0 < rotations <= sent - CALLS
+    assert CALLS / 20 < rotations <= sent - CALLS
     assert re.match(r"[1-9]\d* us overhead per call", overhead)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from typing import Any
 
@@ -173,6 +174,12 @@ B64 = base64.b64encode(b"bytes").decode()
         ({"type": "file", "file": {"file_data": f"data:application/pdf;base64,{B64}"}},
          {"type": "document",
           "source": {"type": "base64", "media_type": "application/pdf", "data": B64}}),
+        ({"type": "file", "file": {"file_data": f"data:text/plain;base64,{B64}", "filename": "a.txt"}},
+         {"type": "document", "title": "a.txt",
+          "source": {"type": "text", "media_type": "text/plain", "data": "bytes"}}),
+        ({"type": "pdf_bytes", "data": b"bytes", "filename": "a.pdf"},
+         {"type": "document", "title": "a.pdf",
+          "source": {"type": "base64", "media_type": "application/pdf", "data": B64}}),
         ({"type": "file", "file": {"file_id": "f1"}},
          {"type": "document", "source": {"type": "file", "file_id": "f1"}}),
         ({"type": "file", "file_uri": "https://x/y.pdf", "mime_type": "application/pdf"},
@@ -198,6 +205,8 @@ def test_C02_parts_become_blocks_and_keep_cache_control(part: Any, block: dict[s
         ({"type": "file", "file_uri": "https://x/y", "mime_type": "video/mp4"}, "video/mp4"),
         ({"type": "file", "file": {}}, "file"),
         ({"type": "input_audio", "input_audio": {}}, "input_audio"),
+        ({"type": "audio_bytes", "data": b"x", "mime_type": "audio/wav"}, "audio_bytes"),
+        ({"type": "file", "file": {"file_data": "data:text/plain;base64,/w=="}}, "not UTF-8"),
         ({"type": "image_url"}, "URL"),
         ({"type": "image_bytes", "data": b"x", "mime_type": "audio/wav"}, "audio/wav"),
         (5, "int"),
@@ -235,6 +244,8 @@ def test_an_option_that_cannot_be_carried_is_named(options: dict[str, Any], name
         ),
         ({"role": "assistant", "tool_calls": [{"custom": {}}]}, "function"),
         ({"role": "assistant", "tool_calls": 5}, "tool_calls"),
+        ({"role": "assistant", "content": None, "audio": {"id": "a1"}}, "audio"),
+        ({"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}, "function_call"),
         ({"role": "user", "content": 5}, "int"),
     ],
 )
@@ -277,6 +288,54 @@ def test_an_effort_is_a_budget_within_the_callers_cap(
 ) -> None:
     body = body_of(max_tokens=asked, options={"reasoning_effort": effort})
     assert (body["max_tokens"], body["thinking"]) == (cap, thinking)
+
+
+def test_C01_cache_control_is_kept_wherever_it_stands() -> None:
+    call = {"id": "c", "function": {"name": "f", "arguments": "{}"}, "cache_control": CACHED}
+    messages = [
+        {"role": "system", "content": "be kind", "cache_control": CACHED},
+        {"role": "user", "content": ["a", "b"], "cache_control": CACHED},
+        {"role": "assistant", "content": "c", "tool_calls": [call], "cache_control": CACHED},
+        {"role": "tool", "tool_call_id": "c", "content": "4", "cache_control": CACHED},
+    ]
+    before = copy.deepcopy(messages)
+    body = body_of(messages=messages)
+    marked = [
+        ["cache_control" in block for block in content]
+        for content in (body["system"], *(message["content"] for message in body["messages"]))
+    ]
+    assert marked == [[True], [False, True], [True, True], [True]]
+    assert messages == before
+
+
+@pytest.mark.parametrize(
+    ("model", "is_effort"),
+    [
+        *((m, False) for m in ("claude-3-7-sonnet-latest", "claude-sonnet-4-20250514", "claude-opus-4-0",
+                               "claude-opus-4-1-20250805", "claude-haiku-4-5", "claude-sonnet-4-5-20250929",
+                               "claude-sonnet-4-5@20250929", "MiniMax-M2")),
+        *((m, True) for m in ("claude-opus-4-6", "claude-sonnet-4-6-20260201", "claude-opus-4-7", "claude-opus-5",
+                              "claude-haiku-5-5", "claude-opus-4-10")),
+    ],
+)  # fmt: skip
+def test_an_effort_is_spelled_as_the_model_takes_it(model: str, is_effort: bool) -> None:
+    body = body_of(model=model, options={"reasoning_effort": "low"})
+    if is_effort:
+        assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
+        assert body["output_config"] == {"effort": "low"}
+    else:
+        assert body["thinking"] == {"type": "enabled", "budget_tokens": 2048}
+        assert "output_config" not in body
+    assert body["max_tokens"] == 4096 + 2048
+
+
+def test_an_effort_stands_beside_a_schema() -> None:
+    body = body_of(model="claude-opus-5", max_tokens=500, options={"reasoning_effort": "max", "response_format": City})  # fmt: skip
+    assert body["output_config"]["effort"] == "max"
+    assert body["output_config"]["format"]["type"] == "json_schema"
+    assert body["max_tokens"] == 500
+    with pytest.raises(CapabilityError, match=r"'max' .known: none, minimal"):
+        body_of(options={"reasoning_effort": "max"})
 
 
 def test_an_effort_that_finds_no_room_is_refused() -> None:

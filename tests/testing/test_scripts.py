@@ -77,6 +77,15 @@ def test_rpm_counts_in_a_sliding_window_and_says_what_is_left():
     assert post(sim, now=9.0).status == 429
 
 
+def test_a_limit_that_is_not_stated_is_known_by_its_429_alone():
+    sim = Simulator()
+    sim.key("k1").rpm(1, window=6.0, is_stated=False)
+    answers = [post(sim, now=0.0), post(sim, now=2.0)]
+    assert [answer.status for answer in answers] == [200, 429]
+    assert header(answers[1], "retry-after") == "4"
+    assert not any(name.startswith("x-ratelimit") for each in answers for name, _ in each.headers)
+
+
 def test_anthropic_s_limits_reset_at_a_date():
     sim = Simulator()
     sim.key("k1").rpm(5, window=60)
@@ -366,7 +375,11 @@ def test_what_is_no_json_or_no_path_of_ours_is_refused():
         ("/api/v1/chat/completions", "openai", "m"),
         ("/azure_openai/openai/v1/chat/completions", "azure_openai", "m"),
         ("/openai/deployments/d/chat/completions?api-version=v", "azure_openai", "d"),
-        ("/azure_openai/openai/deployments/d/chat/completions", "azure_openai", "d"),
+        (
+            "/azure_openai/openai/deployments/d/chat/completions?api-version=2024-10-21",
+            "azure_openai",
+            "d",
+        ),
         ("/anthropic/v1/messages", "anthropic", "m"),
         ("/v1/messages", "anthropic", "m"),
     ],
@@ -409,7 +422,7 @@ def test_the_log_is_bounded_and_the_counts_are_not():
 def test_azure_opens_a_stream_with_its_filter():
     sim = Simulator()
     body = {"messages": [{"role": "user", "content": "x"}], "stream": True}
-    path = "/azure_openai/openai/deployments/d/chat/completions"
+    path = "/azure_openai/openai/deployments/d/chat/completions?api-version=2024-10-21"
     answer = sim.answer(SimRequest("POST", path, {}, json.dumps(body).encode()), 0, WALL)
     assert b'"choices":[],"prompt_filter_results"' in answer.chunks[0].data
 

@@ -33,6 +33,8 @@ LIMITS: Mapping[str, int] = {
     "anthropic-1": 20,
 }
 WINDOW_SECONDS = 2.0
+# Whose answers say what is left of a limit: it is kept then, and no 429 comes.
+STATES = frozenset({"anthropic"})
 # Provider -> seconds until it answers.
 PACE: Mapping[str, float] = {"openai": 0.25, "anthropic": 0.35}
 
@@ -50,11 +52,12 @@ def _begin(sim: Simulator) -> None:
     for key_id, provider in KEYS.items():
         script = sim.key(key_id).slow(PACE[provider])
         if key_id in LIMITS:
-            script.rpm(LIMITS[key_id], window=WINDOW_SECONDS)
+            is_stated = provider in STATES
+            script.rpm(LIMITS[key_id], window=WINDOW_SECONDS, is_stated=is_stated)
 
 
 ACTS = (
-    Act(0, "five keys have limits: past them, 429", _begin),
+    Act(0, "five keys have limits: past them, 429; anthropic says what is left", _begin),
     Act(90, f"{DEAD} is revoked: 401 from now on", lambda sim: sim.key(DEAD).heal().bad_key()),
     Act(180, "openai goes down: 503 to every key", lambda sim: sim.provider("openai").outage()),
     Act(280, "openai is back", lambda sim: sim.provider("openai").heal()),

@@ -1,0 +1,363 @@
+"""LMClient against a server, and bound to a pool in a fake time."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from llm_rotate import (
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    DeploymentConfig,
+    GenerationResult,
+    LMClient,
+    RequestMetrics,
+    TokenUsage,
+)
+from llm_rotate.testing import Scripted, Simulator
+from tests.behaviours.world import World
+
+MODEL = "openai/gpt-4o-mini"
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with Simulator().serve() as sim:
+        yield sim
+
+
+def client_of(sim: Simulator, **arguments: Any) -> LMClient:
+    given = {"model": MODEL, "api_base": sim.url("openai"), "api_key": sim.secret("k1")}
+    return LMClient(**{**given, **arguments})
+
+
+def replicas(sim: Simulator, *labels: str, **arguments: Any) -> LMClient:
+    deployments = {
+        label: DeploymentConfig(f"hosted_vllm/{label[0]}", sim.url("openai"), sim.secret(label))
+        for label in labels
+    }
+    return LMClient(model="logical", deployments=deployments, **arguments)
+
+
+REFERENCE: dict[str, Any] = {
+    "model": None,
+    "api_base": None,
+    "api_key": None,
+    "deployments": None,
+    "endpoint": "chat_completion",
+    "max_parallel_requests": None,
+    "rpm": None,
+    "tpm": None,
+    "rpd": None,
+    "tpd": None,
+    "max_request_burst": None,
+    "max_token_burst": None,
+    "header_bucket_scope": "auto",
+    "default_output_tokens": 0,
+    "timeout": None,
+    "max_retries": 3,
+    "default_request_kwargs": None,
+    "routing_strategy": "simple-shuffle",
+    "router_kwargs": None,
+}
+
+
+def test_the_constructor_is_the_references() -> None:
+    found = inspect.signature(LMClient).parameters
+    assert {name: each.default for name, each in found.items()} == REFERENCE
+    assert {each.kind for each in found.values()} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("name", ["generate", "generate_batch"])
+def test_every_method_has_an_async_twin_with_the_same_arguments(name: str) -> None:
+    sync, twin = getattr(LMClient, name), getattr(LMClient, f"a{name}")
+    assert inspect.iscoroutinefunction(twin)
+    assert not inspect.iscoroutinefunction(sync)
+    assert inspect.signature(sync).parameters == inspect.signature(twin).parameters
+
+
+def test_one_answer_with_all_that_is_known_of_it(sim: Simulator) -> None:
+    with client_of(sim) as client:
+        result = client.generate("hello there")
+    assert result.output_text == "You said: hello there"
+    assert result.token_usage == TokenUsage(2, 4, 6)
+    assert result.token_usage.output_tokens == 4
+    assert (result.finish_reason, result.model_id) == ("stop", "gpt-4o-mini")
+    assert result.request_id
+    assert result.raw_response["choices"]
+    metrics = result.metrics
+    assert isinstance(metrics, RequestMetrics)
+    assert metrics.retries == 0
+    assert metrics.deployment == "openai_compatible"
+    assert 0.0 < metrics.service_time_s <= metrics.end_to_end_s
+    assert metrics.queue_wait_s == pytest.approx(metrics.end_to_end_s - metrics.service_time_s)
+
+
+def test_messages_go_as_they_are_and_keywords_too(sim: Simulator) -> None:
+    client = client_of(sim, default_request_kwargs={"temperature": 0.5, "max_tokens": 9})
+    with client:
+        client.generate([{"role": "user", "content": "hi"}], max_tokens=2)
+    sent = sim.log[0].body or {}
+    assert (sent["temperature"], sent["max_tokens"]) == (0.5, 2)
+    assert sent["messages"] == [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize("given", [3, None, "", [], {"prompt": "x"}])
+def test_an_input_of_a_wrong_shape_is_a_ValueError(sim: Simulator, given: Any) -> None:
+    with client_of(sim) as client:
+        with pytest.raises(ValueError, match="an input must be a prompt, a list of messages"):
+            client.generate(given)
+        with pytest.raises(ValueError, match="an input must be"):
+            client.generate_batch(["good", given])
+    assert sim.requests() == 0
+
+
+def test_B01_results_in_order_errors_beside_them_and_callbacks(sim: Simulator) -> None:
+    sim.key("k1").answers([200, 400, 200])
+    counted: list[tuple[int, int | None]] = []
+    told: dict[int, tuple[Any, Any]] = {}
+    with client_of(sim, max_parallel_requests=1) as client:
+        batch = client.generate_batch(
+            ["a", "b", "c"],
+            on_progress=lambda done, total: counted.append((done, total)),
+            on_result=lambda index, result, error: told.update({index: (result, error)}),
+        )
+    assert [each.output_text if each else None for each in batch] == [
+        "You said: a",
+        None,
+        "You said: c",
+    ]
+    assert isinstance(batch.errors[1], BadRequestError)
+    assert batch.errors[0] is None
+    assert counted == [(1, 3), (2, 3), (3, 3)]
+    assert told == {i: (batch.results[i], batch.errors[i]) for i in range(3)}
+
+
+def test_the_first_failure_can_be_raised(sim: Simulator) -> None:
+    sim.key("k1").answers([400])
+    with client_of(sim) as client, pytest.raises(BadRequestError):
+        client.generate_batch(["a", "b"], return_exceptions=False)
+
+
+def test_inputs_may_come_from_generators(sim: Simulator) -> None:
+    with client_of(sim, max_parallel_requests=2) as client:
+        batch = client.generate_batch(str(n) for n in range(5))
+    assert [each.output_text for each in batch.results if each] == [
+        f"You said: {n}" for n in range(5)
+    ]
+
+
+def test_async_and_both_ways_as_context_manager(sim: Simulator) -> None:
+    async def main() -> tuple[GenerationResult, Any]:
+        async with client_of(sim) as client:
+            return await client.agenerate("a"), await client.agenerate_batch(["b", "c"])
+
+    result, batch = asyncio.run(main())
+    assert result.output_text == "You said: a"
+    assert [each.output_text for each in batch] == ["You said: b", "You said: c"]
+
+
+def test_a_notebooks_running_loop_does_not_stand_in_the_way(sim: Simulator) -> None:
+    async def cell() -> str:
+        with client_of(sim) as client:
+            return client.generate("in a cell").output_text
+
+    assert asyncio.run(cell()) == "You said: in a cell"
+
+
+def test_retries_are_counted(sim: Simulator) -> None:
+    sim.key("k1").answers([500, 200])
+    with client_of(sim) as client:
+        assert client.generate("x").metrics.retries == 1
+    assert sim.requests() == 2
+
+
+def test_no_retries_when_they_are_switched_off(sim: Simulator) -> None:
+    sim.key("k1").answers([500, 200])
+    with client_of(sim, max_retries=0) as client, pytest.raises(Exception, match="500"):
+        client.generate("x")
+    assert sim.requests() == 1
+
+
+def test_a_wrong_key_fails_at_once_and_says_so(sim: Simulator) -> None:
+    sim.key("k1").bad_key()
+    with client_of(sim) as client:
+        began = time.monotonic()
+        batch = client.generate_batch([str(n) for n in range(50)])
+        assert time.monotonic() - began < 5.0
+    assert all(batch.errors)
+    assert any(isinstance(each.__cause__, AuthenticationError) for each in batch.errors if each)
+
+
+def test_a_timeout_is_one_requests_and_can_be_said_per_call(sim: Simulator) -> None:
+    sim.key("k1").slow(5.0, times=1)
+    with client_of(sim, timeout=30.0) as client:
+        result = client.generate("x", timeout=0.2)
+    assert result.metrics.retries == 1
+    assert result.metrics.service_time_s < 5.0
+
+
+# -- structured output
+
+
+def saying(text: str) -> Scripted:
+    message = {"role": "assistant", "content": text}
+    return Scripted(200, {"id": "x", "choices": [{"message": message, "finish_reason": "stop"}]})
+
+
+class Answer(BaseModel):
+    value: int
+
+
+SCHEMA = {"title": "answer", "type": "object", "properties": {"value": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize("wanted", [Answer, SCHEMA])
+def test_B06_response_format_goes_to_the_provider(sim: Simulator, wanted: Any) -> None:
+    sim.key("k1").answers([saying('{"value": 4}')])
+    with client_of(sim) as client:
+        client.generate("What is 2 + 2?", response_format=wanted)
+    sent = (sim.log[0].body or {})["response_format"]
+    assert sent["type"] == "json_schema"
+    assert sent["json_schema"]["schema"]["properties"]["value"]["type"] == "integer"
+
+
+def test_parse_output_reads_json_without_a_format(sim: Simulator) -> None:
+    sim.key("k1").answers([saying('{"value": 4}'), saying("four")])
+    with client_of(sim) as client:
+        assert client.generate("x", parse_output=True).output_parsed == {"value": 4}
+        assert client.generate("x", parse_output=True).output_parsed is None
+
+
+# -- deployments
+
+
+def test_deployments_serve_in_turn_and_are_named(sim: Simulator) -> None:
+    with replicas(sim, "a1", "a2", "a3") as client:
+        served = [client.generate("x").metrics.deployment for _ in range(6)]
+    assert sorted(served) == ["a1", "a1", "a2", "a2", "a3", "a3"]
+
+
+def test_deployments_of_several_models_share_the_work(sim: Simulator) -> None:
+    with replicas(sim, "a1", "a2", "b1", max_parallel_requests=1) as client:
+        batch = client.generate_batch([str(n) for n in range(12)])
+        singles = {client.generate("x").metrics.deployment for _ in range(6)}
+    served = [each.metrics.deployment for each in batch]
+    assert {name: served.count(name) for name in sorted(set(served))} == {
+        "a1": 4,
+        "a2": 4,
+        "b1": 4,
+    }
+    assert singles == {"a1", "a2", "b1"}
+    assert {seen.model for seen in sim.log} == {"a", "b"}
+
+
+def test_a_dead_replica_costs_no_row(sim: Simulator) -> None:
+    sim.key("a1").drop()
+    with replicas(sim, "a1", "b1") as client:
+        batch = client.generate_batch([str(n) for n in range(20)])
+    assert batch.errors == [None] * 20
+    assert {each.metrics.deployment for each in batch} == {"b1"}
+
+
+def test_the_least_busy_replica_gets_the_next_one(sim: Simulator) -> None:
+    sim.key("a1").slow(0.5)
+    with replicas(sim, "a1", "a2", routing_strategy="least-busy") as client:
+        client.lm.config  # noqa: B018 - a pool of its own
+        batch = client.generate_batch([str(n) for n in range(30)], max_parallel_requests=4)
+    served = [each.metrics.deployment for each in batch]
+    assert served.count("a1") <= 6
+
+
+# -- limits
+
+
+def test_B07_sync_and_async_calls_share_one_limit_and_never_hang(sim: Simulator) -> None:
+    answered: list[int] = []
+
+    def once(call: Any) -> None:
+        try:
+            call()
+        except Exception:
+            return
+        answered.append(1)
+
+    with client_of(sim, rpd=25, max_parallel_requests=3) as client:
+        threads = [
+            threading.Thread(
+                target=lambda: [
+                    once(lambda: client.generate("x", max_wait_seconds=2)) for _ in range(10)
+                ]
+            )
+            for _ in range(3)
+        ]
+
+        async def side() -> None:
+            batch = await client.agenerate_batch(["y"] * 10, max_wait_seconds=2)
+            answered.extend(1 for each in batch if each)
+
+        for thread in threads:
+            thread.start()
+        asyncio.run(side())
+        for thread in threads:
+            thread.join(30.0)
+            assert not thread.is_alive()
+    assert len(answered) == sim.requests() == 25
+
+
+def test_rows_wait_for_room_as_long_as_it_takes() -> None:
+    world = World(["k1"])
+    world.lm.reload_config(
+        world.config.model_copy(update={"limits": type(world.config.limits)(rpm=10)})
+    )
+    client = world.lm.client("gpt-4o-mini", max_parallel_requests=8)
+
+    async def scenario() -> Any:
+        return await client.agenerate_batch([str(n) for n in range(40)])
+
+    batch = world.run(scenario)
+    assert batch.errors == [None] * 40
+    assert world.clock.now() - 1000.0 > 180.0
+    waits = [each.metrics.queue_wait_s for each in batch]
+    assert max(waits) > 30.0
+
+
+# -- bound to a pool
+
+
+def test_a_client_of_a_pool_uses_its_keys_and_leaves_it_open(sim: Simulator) -> None:
+    lm = sim.pool(["k1", "k2"])
+    with lm.client("gpt-4o-mini", default_request_kwargs={"max_tokens": 2}) as client:
+        assert client.generate("one two three").output_text == "You said:"
+        assert client.lm is lm
+    assert lm.chat_sync("gpt-4o-mini", [{"role": "user", "content": "x"}]).content
+    lm.close_sync()
+
+
+def test_a_client_of_a_pool_may_have_several_models(sim: Simulator) -> None:
+    lm = sim.pool(["k1"])
+    client = lm.client({"m1": 3, "m2": 1})
+    client.generate_batch([str(n) for n in range(8)])
+    for _ in range(4):
+        client.generate("x")
+    lm.close_sync()
+    assert [seen.model for seen in sim.log].count("m1") == 9
+    with pytest.raises(ConfigurationError, match="model is missing"):
+        lm.client("")
+
+
+def test_results_are_plain_dataclasses(sim: Simulator) -> None:
+    with client_of(sim) as client:
+        result = client.generate("x")
+    assert json.dumps(dataclasses.asdict(result))
+    assert "choices" not in repr(result)
