@@ -27,6 +27,7 @@ from ..errors import CapabilityError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
+from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
 from .google import SdkAnswer, SdkCall
 from .judge import Judge
 from .loops import Served
@@ -131,6 +132,7 @@ class HttpExchange:
         self._stage: Stage | None = None
         self._dialect: Dialect  # once a stage is prepared
         self._units: float | None = None
+        self._extra: Pairs = ()
 
     def prepare(self, stage: Stage) -> None:
         """Encodes the request for the stage; CapabilityError if its dialect cannot."""
@@ -139,6 +141,9 @@ class HttpExchange:
         asked = self._asked
         if stage.model != asked.model or stage.upstream or stage.options:
             asked = _as_sent(asked, stage)
+        self._extra = ()
+        if KEYWORD in asked.options:
+            asked, self._extra = without_headers(asked)
         self._dialect = stage.provider.dialect_at(asked.endpoint)
         self._carrier = _carrier(self._dialect, asked)
         self._request = asked
@@ -183,9 +188,11 @@ class HttpExchange:
     async def _send(self, grant: Grant, ready: Ready) -> Answer:
         body, timeouts = self._body, self._timeouts
         if isinstance(body, SdkCall):
-            return await self._served.sdk.send(grant, ready, body, timeouts, self._judge)
+            return await self._served.sdk.send(grant, ready, body, timeouts, self._extra)
         wall = self._judge.wall()
         request = self._carrier.build(self._request, body, ready, wall)
+        if self._extra:
+            request = with_headers(request, self._extra)
         if ready.sign is not None:
             request = ready.sign(request, wall)
         return await self._served.transport.send(request, timeouts, grant.go, grant.limit_s)

@@ -20,7 +20,7 @@ from ..core.outcome import Outcome
 from ..core.wire import ChatRequest, Endpoint, Headers, HttpRequest, Ready, Verdict
 from ..errors import ConfigurationError
 from ..providers.jsonio import dumps, loads
-from .judge import Judge
+from .extra_headers import Pairs, with_headers
 from .run import Grant
 from .stages import PoolKey, Stage
 from .transport.seam import Answer, Timeouts, Transport, TransportError, Withdrawn
@@ -174,10 +174,10 @@ class SdkClients:
         return held[1]
 
     async def send(
-        self, grant: Grant, ready: Ready, call: SdkCall, timeouts: Timeouts, judge: Judge
+        self, grant: Grant, ready: Ready, call: SdkCall, timeouts: Timeouts, extra: Pairs
     ) -> Answer:
         """Sends once. Raises as the transport does; BAD_REQUEST: the SDK wrote no request."""
-        crossing = _Crossing(self._transport, grant, timeouts, judge)
+        crossing = _Crossing(self._transport, grant, timeouts, extra)
         return await crossing.make(self.of(grant.key, ready).aio.models, call)
 
     async def aclose(self) -> None:
@@ -261,13 +261,13 @@ class _Crossing:
     """
 
     def __init__(
-        self, transport: Transport, grant: Grant, timeouts: Timeouts, judge: Judge
+        self, transport: Transport, grant: Grant, timeouts: Timeouts, extra: Pairs
     ) -> None:
         self.is_stream = False
         self._transport = transport
         self._grant = grant
         self._timeouts = timeouts
-        self._judge = judge
+        self._extra = extra
         self._answer: Answer | None = None
         self._body: list[bytes] = []
 
@@ -306,6 +306,8 @@ class _Crossing:
 
     async def carry(self, request: HttpRequest) -> Answer:
         grant = self._grant
+        if self._extra:
+            request = with_headers(request, self._extra)
         answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
         self._answer = answer
         if answer.status < 300:
