@@ -43,7 +43,8 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key, sigv4 or none.
+    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key, sigv4,
+    entra or none.
 
     ``flags`` are the catalogue's notes on how this service spells the dialect, for example
     ``max_tokens_field`` or ``api_version``. ``auth_config``: as the key's entry gives it.
