@@ -14,6 +14,7 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     "/audio/transcriptions": ("openai transcriptions", "openai"),
     "/messages": ("anthropic", "anthropic"),
     "/converse": ("bedrock", "aws_bedrock"),
+    "/invoke": ("bedrock embeddings", "aws_bedrock"),
     "/converse-stream": ("bedrock", "aws_bedrock"),
 }
 _STREAMS = frozenset({"/converse-stream"})
