@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from .types import EmbeddingResponse as EmbeddingResponse
     from .types import GenerateContentRequest as GenerateContentRequest
     from .types import StreamChunk as StreamChunk
+    from .types import TranscriptionResponse as TranscriptionResponse
     from .types import Usage as Usage
 
 __version__ = "0.4.0"
@@ -125,6 +126,7 @@ _ROOMS = {
         "EmbeddingResponse",
         "GenerateContentRequest",
         "StreamChunk",
+        "TranscriptionResponse",
         "Usage",
     ),
 }

@@ -10,12 +10,12 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from .arguments import Steering, Tags, check_call, checked, steered, worded
+from .arguments import Steering, Tags, check_call, checked, worded
 from .config import LMRotateConfig
 from .core.events import Listener
-from .core.wire import ChatRequest, EmbedRequest, Request
+from .core.wire import Bounds, ChatRequest, Request
 from .engine.assembly import Narrowed, narrowed_to
-from .engine.exchange import HttpExchange
+from .engine.exchange import HttpExchange, alike, bounds_of
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
 from .engine.portal import PORTAL
@@ -26,10 +26,11 @@ from .engine.stream import ChatStream
 from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
-from .helpers import embedding
 from .helpers.chat_batches import ChatBatches
+from .helpers.embeddings import Embeddings
+from .helpers.transcriptions import Transcriptions
 from .keys import Keys
-from .types import ChatMessage, ChatResponse, EmbeddingResponse
+from .types import ChatMessage, ChatResponse
 
 if TYPE_CHECKING:
     from .lmclient.client import PoolClient
@@ -38,7 +39,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class LMRotate(ChatBatches):
+class LMRotate(ChatBatches, Embeddings, Transcriptions):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -160,39 +161,6 @@ class LMRotate(ChatBatches):
     ) -> SyncChatStream:
         """:meth:`chat_stream` as a plain iterator and context manager."""
         return SyncChatStream(self.chat_stream(model, messages, **kwargs))
-
-    # -- embeddings
-
-    async def embed(
-        self,
-        model: str,
-        text: str,
-        *,
-        dimensions: int | None = None,
-        task_type: str | None = None,
-        as_array: bool = False,
-        **kwargs: Any,
-    ) -> EmbeddingResponse:
-        """One text as a vector.
-
-        ``dimensions``: of the vector, where the model can shorten it. ``task_type``: what it
-        is for, where the provider asks. ``as_array``: a numpy array of float32 instead of a
-        list. The keywords of :meth:`chat` steer it (provider, timeout, key_id, ...), others go
-        into the request as they are.
-
-        Raises as :meth:`chat` does.
-        """
-        embedding.check_text(text)
-        if as_array:
-            embedding.numpy()
-        steering, options = steered(model, kwargs)
-        request = EmbedRequest(model, (text,), dimensions, task_type, None, options)
-        answer = await self._ask(request, steering)
-        return embedding.response_of(answer, 0, as_array=as_array)
-
-    def embed_sync(self, model: str, text: str, **kwargs: Any) -> EmbeddingResponse:
-        """:meth:`embed` for code without a loop."""
-        return _sync(lambda: self.embed(model, text, **kwargs))
 
     # -- raw keys
 
@@ -318,6 +286,12 @@ class LMRotate(ChatBatches):
 
     # -- from arguments to a plan
 
+    def _bounds(self, kind: type[Request], model: str, steering: Steering) -> Sequence[Bounds]:
+        """What each stage of the call takes in one request of this kind, where it can."""
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
+        stages = self._pool.stages(model, steering.provider, narrowed)
+        return bounds_of(alike(stages, kind), kind)
+
     async def _ask(
         self, request: Request, steering: Steering, models: Sequence[str] | None = None
     ) -> Any:
@@ -333,6 +307,7 @@ class LMRotate(ChatBatches):
             steering.max_wait_seconds,
             steering.affinity,
         )
+        plan.stages = alike(plan.stages, type(request))
         exchange = self._exchange(request, steering.timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
         return self._pool.judge.answered(run, verdict)

@@ -45,12 +45,15 @@ class ChainEntry:
 
 @dataclass(frozen=True, slots=True)
 class RouteStage:
-    """``model`` is the name to send; None where only a provider is named."""
+    """``model`` is the name to send; None where only a provider is named. ``is_same``: it is the
+    model that was asked for, whatever it is called there.
+    """
 
     provider: str
     model: str | None
     upstream: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    is_same: bool = True
 
 
 class _Served:
@@ -208,10 +211,12 @@ class Routes:
         if own:
             yield RouteStage(*own)
         home = own or self._known.home(model)
+        own_name = home[1] if home else model
         for entry in self._chain(model, home):
-            name = self._sent(entry, model, home[1] if home else model)
+            name = self._sent(entry, model, own_name)
             if self._usable.serves(entry.provider, name):
-                yield RouteStage(entry.provider, name, entry.upstream, entry.options)
+                is_same = entry.model in (None, model, own_name)
+                yield RouteStage(entry.provider, name, entry.upstream, entry.options, is_same)
 
     def _chain(self, model: str, home: tuple[str, str] | None) -> Sequence[ChainEntry]:
         names = (model, home[1], home[0], "*") if home else (model, "*")

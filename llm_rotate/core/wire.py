@@ -145,6 +145,7 @@ Body = bytes | Upload
 class TranscribeRequest:
     """A recording to be written down. ``filename``: by its end providers tell the format;
     ``boundary``: a word that is not in the recording, for bodies of many parts.
+    ``is_bounded``: a service refuses what is larger than it takes before it is sent.
     """
 
     what: ClassVar[str] = "transcriptions"
@@ -154,6 +155,7 @@ class TranscribeRequest:
     filename: str
     mime_type: str
     boundary: str
+    is_bounded: bool = True
     upstream: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -115,9 +115,7 @@ class Assembly:
             return None
         return Stage(
             provider=self.providers[route.provider],
-            model=route.model,
-            upstream=route.upstream,
-            options=route.options,
+            route=route,
             keys=kept,
             everyone=frozenset(spec.key_id for spec in serving),
             strategy=self._strategy,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ..core.outcome import Outcome
 from ..core.wire import (
     Body,
+    Bounds,
     Carrier,
     ChatRequest,
     Dialect,
+    EmbedRequest,
     EventReader,
     Request,
     Verdict,
     operation,
 )
+from ..errors import CapabilityError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
@@ -60,6 +64,24 @@ def _as_sent(asked: Request, stage: Stage) -> Request:
 
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
     return dialect if isinstance(asked, ChatRequest) else operation(dialect, type(asked))
+
+
+def alike(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Stage]:
+    """Those that may answer for each other: vectors of two models cannot be compared."""
+    if kind is not EmbedRequest:
+        return stages
+    same = [stage for stage in stages if stage.is_same]
+    return same or stages[:1]
+
+
+def bounds_of(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Bounds]:
+    """What each stage takes in one request, where it can at all."""
+    found = []
+    for stage in stages:
+        with suppress(CapabilityError):
+            chosen = operation(stage.provider.dialect, kind)
+            found.append(chosen.bounds(stage.model or "", stage.endpoint))
+    return found
 
 
 # What a chain's keywords may say of a chat alone.

@@ -17,6 +17,7 @@ from ..core.keystate import KeyState
 from ..core.outcome import Scope
 from ..core.policy import Policy
 from ..core.pool import Blocked, Candidate, News, Norm, Place, Record, Resets
+from ..core.route import RouteStage
 from ..core.turns import Turns
 from ..core.wire import Dialect, Endpoint, Ready
 from ..errors import CapabilityError
@@ -118,17 +119,16 @@ class Stage:
         self,
         *,
         provider: ProviderFacts,
-        model: str | None,
-        upstream: str | None,
-        options: Mapping[str, Any],
+        route: RouteStage,
         keys: Sequence[PoolKey],
         everyone: frozenset[str],
         strategy: Strategy,
     ) -> None:
         self.provider = provider
-        self.model = model
-        self.upstream = upstream
-        self.options = options
+        self.model = route.model
+        self.upstream = route.upstream
+        self.options = route.options
+        self.is_same = route.is_same
         self.keys = keys
         self.everyone = everyone
         self.endpoint = keys[0].endpoint

@@ -25,6 +25,7 @@ from ..core.wire import (
     HttpRequest,
     Operation,
     Ready,
+    TranscribeRequest,
     Verdict,
 )
 from ..types import ChatResponse
@@ -32,6 +33,7 @@ from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
 from .limit_headers import readings_in
 from .openai_answer import fault_in, response_of, said
+from .openai_audio import OpenAITranscriptions
 from .openai_embeddings import OpenAIEmbeddings
 from .openai_events import OpenAITally
 from .openai_urls import for_model, url_of
@@ -62,7 +64,10 @@ class OpenAIChat:
 
     name = "openai"
     counts_cached = True
-    operations: Mapping[type, Operation] = {EmbedRequest: OpenAIEmbeddings()}
+    operations: Mapping[type, Operation] = {
+        EmbedRequest: OpenAIEmbeddings(),
+        TranscribeRequest: OpenAITranscriptions(),
+    }
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         return Ready(

@@ -18,10 +18,12 @@ from .anthropic_wire import AnthropicWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .multipart import form_of
 from .openai_wire import OpenAIWire
 from .render import render
 from .routes import Route, base_path, find_route, secret_in, without_secrets
 from .script import KeyScript, Plan, ProviderScript, Refusal, UpstreamScript, Visit
+from .transcriptions_wire import TranscriptionsWire
 from .wire import Call, Wire
 
 if TYPE_CHECKING:
@@ -34,14 +36,15 @@ if TYPE_CHECKING:
 _WIRES: Mapping[str, Wire] = {
     "openai": OpenAIWire(),
     "openai embeddings": EmbeddingsWire(),
+    "openai transcriptions": TranscriptionsWire(),
     "anthropic": AnthropicWire(),
 }
 _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin with
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions and embeddings, and Anthropic messages, told
-    what to do.
+    """Services that speak OpenAI chat completions, embeddings and transcriptions, and Anthropic
+    messages, told what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``. Secrets that it
     was not told about are accepted, unless ``strict_keys``. ``log_size`` bounds ``log``, in
@@ -243,7 +246,7 @@ class Simulator:
             self._change.notify_all()
 
     def _see(self, request: SimRequest, key: str, now: float) -> Seen:
-        body = _json_object(request.body)
+        body = form_of(request.headers, request.body) or _json_object(request.body)
         seen = Seen(now, key, "", request.path, without_secrets(request.headers), body)
         self.log.append(seen)
         self._total += 1

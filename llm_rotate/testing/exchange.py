@@ -44,7 +44,8 @@ class Seen:
 
     ``at``: seconds on the door's clock. ``key``: the key id ("unknown-1" and so on for
     secrets that the simulator was never told, "" for none). ``headers`` lack the secret.
-    ``body``: the parsed JSON, None if it was none. ``status`` is 0 if the connection was
+    ``body``: the parsed JSON, or the fields of a form; None if it was
+    neither. ``status`` is 0 if the connection was
     broken without an answer. ``closed_early``: the client went away before the end.
     """
 

@@ -28,8 +28,9 @@ def render(call: Call, wire: Wire, plan: Plan, seen: Seen, says: Says) -> SimAns
     seen.tokens = asked.prompt_tokens + said.tokens
     if call.stream:
         return _streamed(call, wire, plan, wire.events(call, asked, said), seen)
-    body = json.dumps(wire.whole(call, asked, said)).encode()
-    return SimAnswer(200, _headers(call, wire, plan), (Chunk(body),), seen, plan.first_byte)
+    body = _raw(wire.whole(call, asked, said))
+    headers = _headers(call, wire, plan, _kind(body))
+    return SimAnswer(200, headers, (Chunk(body),), seen, plan.first_byte)
 
 
 def _refused(call: Call, wire: Wire, plan: Plan, refusal: Refusal, seen: Seen) -> SimAnswer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 _ENDS: Mapping[str, tuple[str, str]] = {
     "/chat/completions": ("openai", "openai"),
     "/embeddings": ("openai embeddings", "openai"),
+    "/audio/transcriptions": ("openai transcriptions", "openai"),
     "/messages": ("anthropic", "anthropic"),
 }
 # What the base URL of a provider has below the provider's own folder; others have /v1.

@@ -11,6 +11,7 @@ from llm_rotate import (
     CapabilityError,
     ConfigurationError,
     EmbeddingResponse,
+    NoAvailableKeyError,
     RequestTooLargeError,
 )
 from llm_rotate.helpers import embedding
@@ -116,3 +117,36 @@ def test_arrays_without_numpy_are_a_clear_error_before_anything_is_sent(monkeypa
     assert world.sim.requests() == 0
     with pytest.raises(ConfigurationError):
         embedding.numpy()
+
+
+# -- chains: vectors of two models cannot be compared
+
+CHAINED = {"k1": "openai", "r1": "openrouter", "g1": "groq"}
+
+
+def chained(*entries) -> World:
+    world = World(CHAINED, fallback_chains={"openai": list(entries)})
+    world.sim.key("k1").quota_exhausted()
+    return world
+
+
+def test_a_chain_goes_on_to_the_same_model_under_the_name_it_has_there():
+    world = chained(
+        {"provider": "groq", "model": "another-model"},
+        {"provider": "openrouter", "models": {MODEL: f"openai/{MODEL}"}},
+    )
+    response = embed(world)
+    assert response.provider == "openrouter"
+    assert [seen.model for seen in world.sim.log] == [MODEL, f"openai/{MODEL}"]
+
+
+def test_a_chain_never_goes_on_to_another_model():
+    world = chained({"provider": "groq", "model": "another-model"})
+    with pytest.raises(NoAvailableKeyError):
+        embed(world)
+    assert [seen.model for seen in world.sim.log] == [MODEL]
+
+
+def test_an_entry_that_names_the_same_model_is_the_same():
+    world = chained({"provider": "groq", "model": MODEL}, {"provider": "openrouter"})
+    assert embed(world).provider == "groq"

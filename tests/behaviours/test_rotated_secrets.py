@@ -265,3 +265,37 @@ def test_a_reading_that_hangs_takes_its_key_out_and_nothing_else(
             free.set()
 
         world.run(scenario)
+
+
+def test_a_call_that_is_cancelled_while_the_secret_is_read_again_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free, again, read = threading.Event(), threading.Event(), []
+
+    def slow_the_second_time(rest: str) -> str:
+        read.append(rest)
+        if len(read) > 1:
+            again.set()
+            free.wait(10)
+        return f"sk-sim-{rest}"
+
+    monkeypatch.setattr(secrets, "SCHEMES", {**secrets.SCHEMES, "slow": slow_the_second_time})
+
+    def edit(config: Any) -> Any:
+        config.keys[0].__dict__["secret_ref"] = "slow://k1"
+        return config
+
+    with sockets(keys=["k1"], edit=edit) as world:
+        world.sim.key("k1").bad_key()
+
+        async def scenario() -> None:
+            call = asyncio.create_task(world.chat())
+            assert await asyncio.to_thread(again.wait, 10)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            health = (await world.lm.health()).providers["openai"].keys["k1"]
+            assert (health.state, health.in_flight) == ("active", 0)
+            free.set()
+
+        world.run(scenario)

@@ -273,3 +273,32 @@ def test_azure_embeds_under_a_deployment(sim):
         answer = client.embeddings.create(model="my-embeddings", input="text")
     assert len(answer.data[0].embedding) == 16
     assert sim.log[0].model == "my-embeddings"
+
+
+WAV = ("talk.wav", b"RIFF....WAVE" + bytes(100))
+
+
+def test_a_recording_is_what_models_say_with_times_for_whisper(sim, client):
+    answer = client.audio.transcriptions.create(
+        model="whisper-1", file=WAV, response_format="verbose_json", language="german"
+    )
+    assert answer.text == "You said: talk.wav"
+    assert (answer.language, answer.duration) == ("german", 3.0)
+    assert [segment.start for segment in answer.segments] == [0.0, 1.0, 2.0]
+    assert sim.log[0].body["file"] == {"filename": "talk.wav", "size": 112}
+    plain = client.audio.transcriptions.create(model="whisper-1", file=WAV, response_format="text")
+    assert plain == "You said: talk.wav\n"
+    newer = client.audio.transcriptions.create(model="gpt-4o-transcribe", file=WAV)
+    assert newer.usage.output_tokens == 3
+
+
+def test_what_is_no_recording_or_too_large_is_refused(sim, client):
+    for model, name, data, wanted in [
+        ("whisper-1", "a.wav", b"", "json"),
+        ("whisper-1", "a.wav", bytes(25 * 1024 * 1024 + 1), "json"),
+        ("gpt-4o-transcribe", "a.wav", b"RIFF", "verbose_json"),
+    ]:
+        with pytest.raises(openai.BadRequestError):
+            client.audio.transcriptions.create(
+                model=model, file=(name, data), response_format=wanted
+            )
