@@ -15,6 +15,7 @@ from ...lmclient.client import LMClient, PoolClient
 from ...lmclient.inputs import EndpointType, checked_endpoint
 from ...lmclient.translation import LIMITS
 from ..source import configuration, pool
+from .extras import needed
 from .options import Connection
 
 
@@ -64,8 +65,8 @@ def _of_pool(asked: Connection, endpoint: EndpointType, said: Mapping[str, Any])
 
 def _limited(config: LMRotateConfig, asked: Connection) -> LMRotateConfig:
     """Limits of the command line win over the file's for all keys together."""
-    given = (asked.rpm, asked.tpm, asked.rpd, asked.tpd)
-    given += (asked.max_request_burst, asked.max_token_burst, asked.max_parallel_requests)
+    most = (asked.max_request_burst, asked.max_token_burst, asked.max_parallel_requests)
+    given = (asked.rpm, asked.tpm, asked.rpd, asked.tpd, *most)
     stated = {name: limit for name, limit in zip(LIMITS, given, strict=True) if limit}
     limits = LimitsConfig(**{**config.limits.model_dump(), **stated})
     return config.model_copy(update={"limits": limits})
@@ -105,14 +106,9 @@ def _read_variables(path: Path | None) -> None:
     """Of a file of variables; those that are set already stay."""
     if path is None:
         return
-    try:
-        from dotenv import dotenv_values  # noqa: PLC0415 - behind the extra `cli`
-    except ImportError:
-        raise ConfigurationError(
-            "--env-file needs python-dotenv; from a checkout: pip install '.[cli]'"
-        ) from None
+    dotenv = needed("dotenv", "cli", "--env-file")
     if not path.is_file():
         raise ConfigurationError(f"{path} cannot be read: no such file")
-    for name, value in dotenv_values(path).items():
+    for name, value in dotenv.dotenv_values(path).items():
         if value is not None:
             os.environ.setdefault(name, value)

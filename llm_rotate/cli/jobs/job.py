@@ -6,24 +6,37 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import typer
 
 from ...errors import ConfigurationError
+from ...helpers.source import Source
+from ...helpers.window import Fixed, Window
 from .journal import Journal, NoRoomError, line_of
 from .mapping import Mapped
 from .options import Rows
-from .records import PIPE, BadRow, Record, digest, records
+from .records import PIPE, BadRowError, Record, digest
 
+T = TypeVar("T")
 Shape = Callable[[Any], Mapping[str, Any]]
-"""A result -> the fields of its row."""
-Send = Callable[[Iterable[Any], Callable[..., None]], Awaitable[Any]]
-"""(inputs, on_result): sends every input and says for each what became of it."""
+"""A result -> the fields of its row; None -> those of a row that failed."""
+Ask = Callable[[list[Any]], Awaitable[Sequence[Any]]]
+"""Inputs -> what became of each, a result or an exception."""
 
 
 class Sink(Protocol):
@@ -69,8 +82,18 @@ class Ended:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A row on its way."""
+
+    number: int
+    mapped: Mapped
+
+
 class Job:
-    """One pass over the rows. ``shape``: the fields that a failed row lacks are None."""
+    """One pass over the rows. A row is saved in the very task that asked for it, so that what
+    a killed process had not saved was under way.
+    """
 
     def __init__(
         self, sink: Sink, source: Iterable[Record], read: Callable[[Any], Mapped], shape: Shape
@@ -79,37 +102,49 @@ class Job:
         self._source = source
         self._read = read
         self._shape = shape
-        self._empty = dict.fromkeys(shape(None))
-        self._under_way: dict[int, tuple[int, Any]] = {}
+        self._failed = dict.fromkeys(shape(None))
         self.ended: Ended | None = None
         self.lost = 0
 
-    def inputs(self) -> Iterator[Any]:
-        """What is to be sent, row by row, until the job is told to end."""
-        sent = 0
+    async def run(self, ask: Ask, window: int, at_once: int) -> None:
+        """Asks for all rows that are not settled, ``at_once`` in one go, and saves them."""
+
+        async def go(group: list[Planned]) -> None:
+            outcomes = await ask([each.mapped.input for each in group])
+            for planned, outcome in zip(group, outcomes, strict=True):
+                self._take(planned, outcome)
+
+        rows: Window[list[Planned], None] = Window(
+            Source(grouped(self._planned(), at_once)), go, Fixed(window)
+        )
+        try:
+            while row := await rows.next():
+                if row.error is not None:
+                    raise row.error
+        finally:
+            await rows.aclose()
+
+    def _planned(self) -> Iterator[Planned]:
         for number, record in enumerate(self._source):
             if self.ended is not None:
                 return
             if self._sink.is_done(number):
                 continue
             try:
-                if isinstance(record, BadRow):
+                if isinstance(record, BadRowError):
                     raise record
                 mapped = self._read(record)
-            except BadRow as error:
-                self._save(number, {**self._empty, "error": str(error)}, None)
+            except BadRowError as error:
+                self._save(number, {**self._failed, "error": str(error)}, None)
                 continue
-            self._under_way[sent] = (number, mapped.metadata)
-            sent += 1
-            yield mapped.input
+            yield Planned(number, mapped)
 
-    def take(self, place: int, result: Any, error: Exception | None) -> None:
-        """What became of the row that was sent as the ``place``-th."""
-        number, metadata = self._under_way.pop(place)
-        if error is None:
-            self._save(number, {**self._shape(result), "error": None}, metadata)
+    def _take(self, planned: Planned, outcome: Any) -> None:
+        if isinstance(outcome, Exception):
+            row = {**self._failed, "error": said(outcome)}
         else:
-            self._save(number, {**self._empty, "error": said(error)}, metadata)
+            row = {**self._shape(outcome), "error": None}
+        self._save(planned.number, row, planned.mapped.metadata)
 
     def _save(self, number: int, row: Mapping[str, Any], metadata: Any) -> None:
         whole = {"_index": number, **row}
@@ -156,14 +191,21 @@ def open_sink(rows: Rows, job: Mapping[str, Any], window: int) -> Sink:
     return Journal(rows.output_jsonl, about, window, resume=rows.resume)
 
 
-async def run_job(job: Job, send: Send) -> None:
-    """Sends and saves all rows. The first Ctrl-C (or SIGTERM) begins no more and saves what is
-    under way, the second one drops it.
+def grouped(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of so many rows; the last one may be shorter."""
+    rest = iter(rows)
+    while group := list(islice(rest, size)):
+        yield group
+
+
+async def run_heard(job: Job, running: Coroutine[Any, Any, None]) -> None:
+    """Runs the job. The first Ctrl-C (or SIGTERM) begins no more rows and saves what is under
+    way, the second one drops it.
     """
-    sending = asyncio.ensure_future(send(job.inputs(), job.take))
-    async with _heard(job, sending):
+    task = asyncio.ensure_future(running)
+    async with _heard(job, task):
         try:
-            await sending
+            await task
         except asyncio.CancelledError:
             if job.ended is None:
                 raise

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from ...errors import ConfigurationError
-from .records import BadRow
+from .records import BadRowError
 
 Mapper = Callable[[dict[str, Any]], Any]
 
@@ -29,7 +29,7 @@ def by_fields(*names: str) -> Callable[[dict[str, Any]], Mapped]:
         for name in names:
             if record.get(name) not in (None, ""):
                 return Mapped(record[name], record.get("metadata"))
-        raise BadRow(f"the row has no field {' or '.join(map(repr, names))}")
+        raise BadRowError(f"the row has no field {' or '.join(map(repr, names))}")
 
     return map_record
 
@@ -54,9 +54,9 @@ def own_mapper(spelled: str) -> Callable[[dict[str, Any]], Mapped]:
         try:
             made = function(record)
         except Exception as error:
-            raise BadRow(f"the mapper raised {type(error).__name__}: {error}") from error
+            raise BadRowError(f"the mapper raised {type(error).__name__}: {error}") from error
         if not isinstance(made, Mapping) or "input" not in made:
-            raise BadRow("the mapper must return a mapping with 'input'")
+            raise BadRowError("the mapper must return a mapping with 'input'")
         return Mapped(made["input"], made.get("metadata"))
 
     return map_record

@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from ...lmclient.client import WINDOW
 
 
 def _file(*names: str, help: str) -> Any:  # noqa: A002 - typer's name
@@ -67,6 +68,11 @@ class Connection:
         typer.Option("--timeout", metavar="SECONDS", min=0.001, help="For one request."),
     ] = None
 
+    @property
+    def window(self) -> int:
+        """Rows that may be under way."""
+        return self.max_parallel_requests or WINDOW
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -83,7 +89,9 @@ class Rows:
     ] = None
     output_jsonl: Annotated[
         Path | None,
-        _file("--output-jsonl", "--output", "-o", help="A result a line; without it, standard output."),
+        _file(
+            "--output-jsonl", "--output", "-o", help="A result a line; without it, standard output."
+        ),
     ] = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an output that an earlier run began.")
@@ -93,7 +101,7 @@ class Rows:
         typer.Option(
             "--mapper",
             metavar="MODULE:FUNCTION",
-            help="Makes of a record {'input': ..., 'metadata': ...}.",
+            help="Makes of a record what is sent.",
         ),
     ] = None
 

@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError
+from .extras import needed
 
 PIPE = Path("-")
 CHUNK = 1 << 20  # bytes read at once for the digest
 
 
-class BadRow(ValueError):
+class BadRowError(ValueError):
     """A row that cannot be read; the others can."""
 
 
-Record = dict[str, Any] | BadRow
+Record = dict[str, Any] | BadRowError
 
 
 def records(path: Path) -> Iterator[Record]:
-    """Every row of the file, or of standard input; a broken one is a BadRow.
+    """Every row of the file, or of standard input; a broken one is a BadRowError.
 
     Raises ConfigurationError if the file cannot be read at all.
     """
@@ -62,28 +63,23 @@ def _from_line(line: str) -> Record:
     try:
         found = json.loads(line)
     except ValueError as error:
-        return BadRow(f"the line is no JSON: {error}")
-    return found if isinstance(found, dict) else BadRow("the line is no JSON object")
+        return BadRowError(f"the line is no JSON: {error}")
+    return found if isinstance(found, dict) else BadRowError("the line is no JSON object")
 
 
 def _csv(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
-            yield BadRow("more fields than the first line names") if None in row else dict(row)
+            yield BadRowError("more fields than the first line names") if None in row else dict(row)
 
 
 def _parquet(path: Path) -> Iterator[Record]:
-    try:
-        from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - behind the extra `tables`
-    except ImportError:
-        raise ConfigurationError(
-            f"{path}: Parquet files need pyarrow; from a checkout: pip install '.[tables]'"
-        ) from None
+    parquet = needed("pyarrow.parquet", "tables", f"{path}: a Parquet file")
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
-    except ArrowInvalid as error:
+    except needed("pyarrow", "tables", "Parquet").ArrowInvalid as error:
         raise ConfigurationError(f"{path} is no Parquet file: {error}") from None
 
 
