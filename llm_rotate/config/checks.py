@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from ..secrets import SPELLINGS, scheme_of
+
 # What llm-rotate 0.3 called the dialects, by provider.
 OLD_ADAPTERS: Mapping[str, str] = {
     "": "openai",
@@ -17,6 +19,7 @@ OLD_ADAPTERS: Mapping[str, str] = {
     "google_vertex": "gemini",
     "aws_bedrock": "bedrock",
 }
+_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 PROXIES = ("http", "https", "socks5", "socks5h")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
@@ -116,11 +119,42 @@ def header_text(value: Any) -> str:
     raise ValueError("must be text of characters that a header can carry")
 
 
+def deployment_name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError("must be a deployment's name")
+    return name
+
+
+def deployment_names(names: Any) -> dict[str, str]:
+    if not isinstance(names, Mapping) or not all(isinstance(model, str) for model in names):
+        raise ValueError("must be a mapping of models' names to deployments' names")
+    return {model: deployment_name(name) for model, name in names.items()}
+
+
+def region(name: Any) -> str:
+    """A region's name, which may become part of a host's."""
+    if isinstance(name, str) and _REGION.fullmatch(name):
+        return name
+    raise ValueError("must be the name of a region, such as us-east-1")
+
+
+def reference(text: Any) -> str:
+    """Where a secret is: it must not stand here itself."""
+    if isinstance(text, str) and scheme_of(text):
+        return text
+    raise ValueError(f"must say where the secret is: {SPELLINGS}")
+
+
 # The fields of auth_config that decide where requests go or what they say.
 _AUTH_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "azure_endpoint": web_address,
     "base_url": web_address,
+    "azure_deployment": deployment_name,
+    "azure_deployments": deployment_names,
     "api_version": header_text,
+    "region": region,
+    "access_key_id": header_text,
+    "session_token": reference,
     "default_headers": header_fields,
     "org_id": header_text,
     "http_referer": header_text,

@@ -9,7 +9,9 @@ from .catalogue import built_in, overlaid
 from .problems import Path, hint, nearest, problem
 
 # The dialects whose requests go to a base_url; the others find their own way.
-WITH_BASE_URL = frozenset({"openai", "anthropic"})
+WITH_BASE_URL = frozenset({"openai", "openai_responses", "anthropic", "bedrock"})
+# Fields of auth_config that say where AWS credentials come from.
+AWS_SOURCES = ("access_key_id", "profile", "role_arn")
 
 
 def field(entry: Any, name: str) -> Any:
@@ -65,6 +67,22 @@ def _keys(given: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[st
             yield _unknown_provider(("keys", index, "provider"), name, providers)
         elif not _has_address(key, providers[name]):
             yield problem(("keys", index), _no_address(name))
+        elif _lacks_region(key, providers[name]):
+            yield problem(("keys", index), "needs auth_config.region, where its models are")
+
+
+def _lacks_region(key: Any, provider: Any) -> bool:
+    auth = field(key, "auth_config")
+    auth = auth if isinstance(auth, Mapping) else {}
+    address = field(key, "base_url") or auth.get("base_url") or field(provider, "base_url")
+    return not auth.get("region") and ("{region}" in str(address) or is_signed(provider, key))
+
+
+def is_signed(provider: Any, key: Any) -> bool:
+    """Are the key's requests signed with AWS credentials? Else its secret is an API key."""
+    auth = field(key, "auth_config")
+    named = isinstance(auth, Mapping) and any(name in auth for name in AWS_SOURCES)
+    return field(provider, "dialect") == "bedrock" and (named or not field(key, "secret_ref"))
 
 
 def _groups(given: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ HIDDEN = "[hidden]"
 # gsk_..., AIza..., xai-..., and anything after "Bearer".
 _KEY_LIKE = re.compile(
     r"(?i)\bbearer\s+[^\s\"',;]+"
-    r"|\b(?:sk|pk|rk|gsk|xai|key|tgp|csk|fw|AKIA|ASIA|AIza)[-_]?[A-Za-z0-9_*.\-]*"
+    r"|\b(?:sk|pk|rk|gsk|xai|key|tgp|csk|fw|AKIA|ASIA|ABSK|AIza)[-_]?[A-Za-z0-9_*.\-]*"
     r"(?:\*{3,}|[A-Za-z0-9_\-]{16,})[A-Za-z0-9_*.\-]*"
 )
 # Of the beginnings of keys, those that are words, with words behind: key-production-eu-1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -42,10 +43,10 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key or none.
+    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key, sigv4 or none.
 
     ``flags`` are the catalogue's notes on how this service spells the dialect, for example
-    ``max_tokens_field`` or ``api_version``.
+    ``max_tokens_field`` or ``api_version``. ``auth_config``: as the key's entry gives it.
     """
 
     provider: str
@@ -53,27 +54,36 @@ class Endpoint:
     auth: str = "bearer"
     headers: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[str, Any] = field(default_factory=dict)
+    auth_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A key made ready to send: made once per key, secret and reload."""
+    """A key made ready to send: made once per key, secret and reload.
+
+    ``sign``: signs a built request at a time (epoch seconds), where headers alone do not prove
+    the key. ``until``: epoch seconds from which on it has to be made anew.
+    """
 
     endpoint: Endpoint
     url: str
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    sign: Callable[[HttpRequest, float], HttpRequest] | None = field(default=None, repr=False)
+    until: float = math.inf
 
 
 # Keywords of a chat that become part of the prompt, and those that cap the answer.
 _PROMPTED = ("tools", "response_format")
-_CAPS = ("max_tokens", "max_completion_tokens")
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # A recording of 128 kbit/s at ten tokens a second; only where counting starts.
 _SOUND_BYTES_PER_TOKEN = 1_600.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat as one stage sends it: ``model`` is the name the provider knows."""
+    """A chat as one stage sends it: ``model`` is the name the provider knows; ``endpoint``
+    which of its service's it goes to, None for the usual.
+    """
 
     what: ClassVar[str] = "chat"
     model: str
@@ -83,6 +93,7 @@ class ChatRequest:
     temperature: float | None = None
     upstream: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    endpoint: str | None = None
 
     def units(self, estimator: Estimator) -> float:
         """Tokens of the prompt by the bare rule."""
@@ -104,6 +115,7 @@ class EmbedRequest:
 
     what: ClassVar[str] = "embeddings"
     stream: ClassVar[bool] = False
+    endpoint: ClassVar[str | None] = None
     model: str
     texts: Sequence[str]
     dimensions: int | None = None
@@ -150,6 +162,7 @@ class TranscribeRequest:
 
     what: ClassVar[str] = "transcriptions"
     stream: ClassVar[bool] = False
+    endpoint: ClassVar[str | None] = None
     model: str
     audio: Upload
     filename: str
@@ -207,7 +220,8 @@ class Verdict(Generic[T]):
     ``later_s``: seconds until the provider says it may be asked again. ``message``: its own
     words. ``key_sign``: the answer names this very key as bad, so it is no outage.
     ``held``: not over yet; whoever holds it reports the end. ``readings``: what the answer
-    says of rate limits.
+    says of rate limits. ``poll``: the provider still works on it; makes the request that asks
+    again. ``kept``: the name under which the provider keeps the answer for this key alone.
     """
 
     outcome: Outcome
@@ -223,6 +237,8 @@ class Verdict(Generic[T]):
     key_sign: bool = False
     held: bool = False
     readings: Sequence[Reading] = ()
+    poll: Callable[[Ready], HttpRequest] | None = None
+    kept: str | None = None
 
 
 class EventReader(Protocol):

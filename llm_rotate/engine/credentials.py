@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 from ..core.wire import Ready
 from ..secrets import SecretError, resolve, scheme_of
+from . import aws
 from .readers import Readers
 from .run import Grant
 from .stages import PoolKey
+
+T = TypeVar("T")
 
 # Secrets of these schemes are at hand; any other may block, and is read off the loop.
 AT_HAND = ("env", "literal")
@@ -20,36 +26,68 @@ async def look_up(secret_ref: str) -> str:
     """The secret that is there now. Raises SecretError."""
     if scheme_of(secret_ref) in AT_HAND:
         return resolve(secret_ref).reveal()
-    reading = asyncio.get_running_loop().run_in_executor(_READERS, resolve, secret_ref)
+    return (await _off_the_loop(secret_ref, resolve, secret_ref)).reveal()
+
+
+async def _off_the_loop(what: str, read: Callable[..., T], *arguments: object) -> T:
+    """What ``read`` gives, read once for all who ask for it meanwhile. Raises SecretError."""
+    reading = asyncio.get_running_loop().run_in_executor(_READERS, read, *arguments)
     try:
         async with asyncio.timeout(LONGEST_READ_SECONDS):
-            return (await reading).reveal()
+            return await reading
     except SecretError as error:
         raise SecretError(str(error)) from None  # several may wait for the one that was raised
     except TimeoutError:
-        raise SecretError(
-            f"{secret_ref} could not be read within {LONGEST_READ_SECONDS:g} s"
-        ) from None
+        raise SecretError(f"{what} could not be read within {LONGEST_READ_SECONDS:g} s") from None
+
+
+async def read_anew(key: PoolKey) -> str | None:
+    """The key's secret as it is now, kept with it; None for servers without keys.
+
+    Where requests are signed it is JSON, see ``aws``. Raises SecretError.
+    """
+    if key.endpoint.auth == "sigv4":
+        key.secret = await _aws_secret(key)
+    elif key.endpoint.auth != "none" or key.secret_ref:
+        key.secret = await look_up(key.secret_ref)
+    return key.secret
+
+
+async def _aws_secret(key: PoolKey) -> str:
+    auth, given = key.endpoint.auth_config, None
+    if "access_key_id" in auth:
+        fields = (auth["access_key_id"], key.secret_ref, auth.get("session_token"))
+        given = aws.AccessKey(*[await _resolved(field) for field in fields])
+        if "role_arn" not in auth:
+            return given.written()
+    source: aws.Source = key.source or aws.Source(auth, given)
+    key.source = source
+    return (await _off_the_loop("AWS credentials", source.read)).written()
+
+
+async def _resolved(value: str | None) -> str:
+    """What ``value`` refers to, or the value itself."""
+    return await look_up(value) if value and scheme_of(value) else value or ""
 
 
 async def read_secret(grant: Grant) -> str | None:
-    """The key's secret, kept with it; None for servers without keys.
-
-    Raises SecretError, and TimeoutError when the call's deadline passes first.
-    """
-    key = grant.key
-    if key.endpoint.auth == "none" and not key.secret_ref:
-        return None
+    """As ``read_anew``; TimeoutError when the call's deadline passes first."""
     async with asyncio.timeout(grant.limit_s):
-        key.secret = await look_up(key.secret_ref)
-    return key.secret
+        return await read_anew(grant.key)
 
 
 async def make_ready(grant: Grant) -> Ready:
     """The grant's key made ready to send, kept for the next one. Raises as read_secret."""
     key: PoolKey = grant.key
-    key.ready = key.provider.dialect.prepare(await read_secret(grant), key.endpoint)
-    return key.ready
+    secret = await read_secret(grant)
+    ready = key.provider.dialect.prepare(secret, key.endpoint)
+    if key.endpoint.auth == "sigv4" and secret is not None:
+        if not aws.is_loaded():
+            await _off_the_loop("botocore", aws.load)
+        until = grant.clock.wall() + aws.ASKED_AGAIN_SECONDS if key.source else ready.until
+        ready = replace(ready, sign=aws.signer(secret, key.endpoint), until=until)
+    key.ready = ready
+    return ready
 
 
 async def has_new_secret(grant: Grant) -> bool:
@@ -60,7 +98,7 @@ async def has_new_secret(grant: Grant) -> bool:
     if refused is None:
         return False
     if key.secret == refused:
-        key.ready = None
+        key.forget()
         try:
             await read_secret(grant)
         except (SecretError, TimeoutError):

@@ -16,13 +16,15 @@ from ..core.limits import owed
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome
 from ..core.pool import RENEW_SECONDS, News, StateStore
 from ..core.redact import redact, redact_all, shows
+from ..core.structured import parsed
 from ..core.wire import Response, Verdict
 from ..errors import LMRotateError
-from ..types import Attempt, Usage
+from ..types import Attempt, ChatResponse, Usage
 from .bell import Bell
 from .clock import Clock
 from .consequences import Consequences, cleared
 from .herald import Herald
+from .holders import Holders
 from .ledger import Ledger, Price
 from .run import Grant, Run
 from .stages import Stage
@@ -39,6 +41,7 @@ class Books:
     ledger: Ledger
     estimator: Estimator
     price: Price
+    holders: Holders
     watch: Callable[[str], None]
 
 
@@ -184,11 +187,13 @@ class Judge:
         if fault.effect is Effect.CLEAR:
             with self._counting:
                 tally.answered(verdict.used)
+                self.ledger.touched.add(tally)
             first = grant.first_s if grant.first_s is not None else seconds
             stage.note(index, False, first, verdict.used.total_tokens if verdict.used else 0)
         elif fault.blame is not Blame.CALLER:
             with self._counting:
                 tally.failures += 1
+                self.ledger.touched.add(tally)
             if fault.blame is Blame.PROVIDER:
                 stage.note(index, True, seconds)
         grant.run.call.attempts.append(_attempt(grant, verdict, seconds))
@@ -232,18 +237,22 @@ class Judge:
         if response is None or grant is None:
             raise AssertionError("an ok verdict carries its answer")
         if response.request_id is not None:
-            response.request_id = redact(response.request_id, grant.key.secret)
+            response.request_id = redact(response.request_id, grant.sent_secret)
         response.provider = grant.stage.provider.name
         response.key_id = grant.key.spec.key_id
         response.upstream = response.upstream or grant.stage.upstream
         response.attempts = tuple(run.call.attempts)
         response.latency_ms = (self._clock.now() - run.started) * 1000.0
+        if verdict.kept is not None:
+            self.books.holders.note(verdict.kept, response.key_id)
+        if isinstance(response, ChatResponse) and response.parsed is None:
+            response.parsed = parsed(run.plan.response_format, response.content)
         self.herald.call_ended(run, response, None)
         return response
 
 
 def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
-    secret = grant.secret or grant.key.secret
+    secret = grant.sent_secret
     verdict.message = redact(verdict.message, secret)
     verdict.body = redact_all(verdict.body, secret)
     verdict.code = redact(verdict.code, secret) if verdict.code else None
@@ -251,7 +260,7 @@ def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
     if verdict.error is not None and shows(verdict.error, secret):
         verdict.error = None
     if verdict.outcome is Outcome.AUTH_FAILED:
-        grant.key.ready = None  # a secret changed on disk is read again at the next use
+        grant.key.forget()
 
 
 def _attempt(grant: Grant, verdict: Verdict[Any], seconds: float) -> Attempt:

@@ -9,7 +9,7 @@ from ..core.outcome import Outcome
 from ..core.pool import News, StateStore
 from ..secrets import SecretError
 from .clock import Clock
-from .credentials import look_up
+from .credentials import read_anew
 from .stages import PoolKey
 
 
@@ -48,12 +48,12 @@ class Revival:
         self._next_look = self._clock.now() + min(rests, default=0.0)
         for key in dead:
             refused = key.secret
+            key.forget()
             try:
-                secret = await look_up(key.secret_ref)
+                secret = await read_anew(key)
             except SecretError:
                 continue
             if secret != refused:
-                key.ready, key.secret = None, secret
                 back = KeyState(
                     Kind.PROBATION, since=self._clock.now(), reason="its secret was changed"
                 )

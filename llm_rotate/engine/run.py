@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ..core.call import Call, Visit
 from ..core.pool import Lease, StateStore
 from ..core.wire import Verdict
+from . import aws
 from .clock import Clock
 from .queue import Place
 from .stages import PoolKey, Stage
@@ -20,6 +21,7 @@ class Plan:
     """What a call may do. ``timeout_s`` as it was given, ``deadline`` the same as a time, inf for
     none; ``max_wait_s``: seconds that all its waits together may last. ``asked``: the model as
     the caller named it. ``is_pinned``: the caller named the provider, so no chain applies.
+    ``response_format``: as the caller asked for it.
     """
 
     asked: str
@@ -31,6 +33,7 @@ class Plan:
     affinity: str | None = None
     is_stream: bool = False
     is_pinned: bool = False
+    response_format: Any = None
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +63,13 @@ class Grant:
         """Seconds to the deadline; None without one."""
         deadline = self.run.plan.deadline
         return None if deadline == math.inf else deadline - self.clock.now()
+
+    @property
+    def sent_secret(self) -> str | None:
+        """What of the secret the request showed, so that the answer may echo it."""
+        secret = self.secret or self.key.secret
+        is_signed = self.key.endpoint.auth == "sigv4"
+        return aws.session_token(secret) if secret and is_signed else secret
 
     def go(self) -> bool:
         """Asked in the very step that writes: may the key still go?"""

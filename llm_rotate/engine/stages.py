@@ -21,7 +21,7 @@ from ..core.route import RouteStage
 from ..core.turns import Turns
 from ..core.wire import Dialect, Endpoint, Ready
 from ..errors import CapabilityError
-from ..providers import DIALECTS
+from ..providers import DIALECTS, at_endpoint
 from ..strategies import Strategy
 from .ledger import Tally
 from .queue import Queue
@@ -60,6 +60,13 @@ class ProviderFacts:
             )
         return found
 
+    def dialect_at(self, endpoint: str | None) -> Dialect:
+        """The one of an endpoint that a call names. Raises CapabilityError if there is none."""
+        if endpoint is None:
+            return self.dialect
+        name = at_endpoint(self.dialect_name, endpoint)
+        return self.dialect if name == self.dialect_name else DIALECTS[name]
+
     @property
     def judging_dialect(self) -> Dialect:
         """Reads a vendor SDK's errors: statuses mean much the same everywhere."""
@@ -68,7 +75,10 @@ class ProviderFacts:
 
 @dataclass(slots=True, eq=False)
 class PoolKey:
-    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns."""
+    """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
+
+    ``source``: what credentials that expire are read from.
+    """
 
     spec: KeySpec
     provider: ProviderFacts
@@ -78,11 +88,16 @@ class PoolKey:
     quotas: Quotas = field(repr=False)
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    source: Any = field(default=None, repr=False)
     served: int = 0
 
     @property
     def key_id(self) -> str:
         return self.spec.key_id
+
+    def forget(self) -> None:
+        """Its secret was refused: the next use reads it anew, for it may have been changed."""
+        self.ready = self.source = None
 
     @property
     def shown_ref(self) -> str:

@@ -14,7 +14,7 @@ from ..core.outcome import Outcome
 from ..core.retry_after import in_details, later_s
 from ..core.wire import Headers, Verdict
 from .limit_headers import ANTHROPIC_LIMITS, OPENAI_LIMITS, LimitHeaders
-from .told import Told, from_body, from_value
+from .told import Told, bare_code, from_body, from_value
 
 # Where rows are from: the provider's own pages, or public reports that quote the answer.
 _OPENAI = "https://platform.openai.com/docs/guides/error-codes"
@@ -43,6 +43,17 @@ _ANTHROPIC_SDK = "error details of the anthropic package, version 2"
 _ANTHROPIC_CREDIT = "https://github.com/anthropics/claude-quickstarts/issues/229"
 _ANTHROPIC_DISABLED = "https://github.com/anthropics/claude-code/issues/19028"
 _ANTHROPIC_FILTER = "https://github.com/anthropics/claude-code/issues/6195"
+
+
+_AWS = "https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html"
+_BEDROCK = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html"
+_BEDROCK_KEY = "https://github.com/ai4s-research/open-science/issues/53"
+_BEDROCK_DAY = "https://github.com/minorun365/agent-book/issues/29"
+_BEDROCK_ON_DEMAND = "https://github.com/anthropics/claude-code/issues/1466"
+_BEDROCK_MODEL = (
+    "cassette test_bedrock_error in the tests of https://github.com/pydantic/pydantic-ai"
+)
+_AWS_SESSION = "https://github.com/Aider-AI/aider/issues/1986"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +86,15 @@ class Tongue:
 
     ``statuses`` is what a code or type means where no status goes with it (an error event
     under 200). ``buckets`` are the header pairs (remaining, reset) of its rate limits
-    that say when to come back, ``limits`` all that they say.
+    that say when to come back, ``limits`` all that they say. ``code_header``: the header that
+    names the error.
     """
 
     rows: tuple[Row, ...]
     statuses: Mapping[str, int]
-    limits: tuple[LimitHeaders, ...]
-    buckets: tuple[tuple[str, str], ...]
+    limits: tuple[LimitHeaders, ...] = ()
+    buckets: tuple[tuple[str, str], ...] = ()
+    code_header: str = ""
 
 
 BY_STATUS: Mapping[int, Outcome] = {
@@ -228,8 +241,61 @@ ANTHROPIC = Tongue(
     ),
 )
 
+BEDROCK = Tongue(
+    rows=(
+        Row(Outcome.AUTH_FAILED, _AWS, code="unrecognizedclientexception", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="invalidclienttokenid", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="expiredtokenexception", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="expiredtoken", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="invalidsignatureexception", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="signaturedoesnotmatch", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="incompletesignature", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="incompletesignatureexception", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="missingauthenticationtoken", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _AWS, code="missingauthenticationtokenexception", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _BEDROCK_KEY, 403, text="your api key is valid", key_sign=True),
+        Row(
+            Outcome.AUTH_FAILED,
+            _AWS_SESSION,
+            403,
+            text="security token included in the request is",
+            key_sign=True,
+        ),
+        Row(Outcome.QUOTA_EXHAUSTED, _BEDROCK, code="servicequotaexceededexception"),
+        Row(Outcome.QUOTA_EXHAUSTED, _BEDROCK_DAY, 429, text="too many tokens per day"),
+        Row(Outcome.OVERLOADED, _BEDROCK, code="modelnotreadyexception"),
+        Row(Outcome.RATE_LIMITED, _BEDROCK, code="throttlingexception"),
+        Row(Outcome.FORBIDDEN, _BEDROCK, code="accessdeniedexception"),
+        Row(Outcome.MODEL_NOT_FOUND, _BEDROCK, code="resourcenotfoundexception"),
+        Row(Outcome.TIMED_OUT, _BEDROCK, code="modeltimeoutexception"),
+        Row(Outcome.SERVER_ERROR, _BEDROCK, code="modelerrorexception"),
+        Row(Outcome.SERVER_ERROR, _BEDROCK, code="modelstreamerrorexception"),
+        Row(Outcome.OVERLOADED, _BEDROCK, code="serviceunavailableexception"),
+        # Which models there are depends on the region, and so on the key.
+        Row(Outcome.MODEL_NOT_FOUND, _BEDROCK_MODEL, 400, text="model identifier is invalid"),
+        Row(Outcome.MODEL_NOT_FOUND, _BEDROCK_ON_DEMAND, 400, text="with on-demand throughput isn"),
+        Row(Outcome.CONTENT_FILTERED, _ANTHROPIC_FILTER, 400, text="content filtering policy"),
+    ),
+    statuses={
+        "accessdeniedexception": 403,
+        "expiredtokenexception": 403,
+        "internalserverexception": 500,
+        "modelerrorexception": 424,
+        "modelnotreadyexception": 429,
+        "modelstreamerrorexception": 424,
+        "modeltimeoutexception": 408,
+        "resourcenotfoundexception": 404,
+        "servicequotaexceededexception": 400,
+        "serviceunavailableexception": 503,
+        "throttlingexception": 429,
+        "unrecognizedclientexception": 403,
+        "validationexception": 400,
+    },
+    code_header="x-amzn-errortype",
+)
+
 _NO_HEADERS = Headers(())
-_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid")
 
 
 def judge(
@@ -249,6 +315,9 @@ def judge(
     told = from_body(body) if isinstance(body, bytes) else from_value(body)
     if pinned:
         told = told.with_mark("pinned")
+    named = headers.get(tongue.code_header) if headers and tongue.code_header else None
+    if named:
+        told = told.with_code(bare_code(named))
     meant = status if status is not None and status >= 300 else _stated_status(tongue, told)
     row = _row(tongue, meant, told)
     outcome = row.outcome if row else _by_status(meant)

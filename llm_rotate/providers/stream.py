@@ -30,14 +30,23 @@ class Tally(Protocol):
     def verdict(self) -> Verdict[ChatResponse]: ...
 
 
+class Framing(Protocol):
+    """Takes a stream of bytes apart into events: (name, data)."""
+
+    def feed(self, raw: bytes) -> list[tuple[str, bytes]]: ...
+    def end(self) -> list[tuple[str, bytes]]: ...
+
+
 class StreamReader:
-    """An EventReader over server-sent events. Nothing is read after the first verdict."""
+    """An EventReader, over server-sent events if not told otherwise. Nothing is read after the
+    first verdict.
+    """
 
-    __slots__ = ("_over", "_sse", "_tally")
+    __slots__ = ("_framing", "_over", "_tally")
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, framing: Framing | None = None) -> None:
         self._tally = tally
-        self._sse = SseParser()
+        self._framing: Framing = framing or SseParser()
         self._over = False
 
     @property
@@ -46,12 +55,12 @@ class StreamReader:
         return self._tally.text
 
     def feed(self, raw: bytes) -> list[Found]:
-        return self._read(self._sse.feed(raw))
+        return self._read(self._framing.feed(raw))
 
     def end(self) -> Verdict[ChatResponse]:
         """Judges a stream that closed. A chunk it cut off before its blank line counts."""
         given = self._tally.given
-        for found in self._read(self._sse.end()):
+        for found in self._read(self._framing.end()):
             if isinstance(found, Verdict):
                 return found
         if self._tally.finished:

@@ -16,6 +16,7 @@ _LONGEST_CODE = 100
 _LONGEST_HTML = 65_536
 _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
+_MESSAGES = ("message", "Message", "error", "detail", "msg", "error_description", "title")
 _MARKS = ("reasons", "provider_name")  # of a broker's metadata
 
 
@@ -37,6 +38,16 @@ class Told:
 
     def with_mark(self, mark: str) -> Told:
         return replace(self, marks=self.marks | {mark})
+
+    def with_code(self, code: str) -> Told:
+        """With ``code`` as the most telling one."""
+        code = code[:_LONGEST_CODE]
+        return replace(self, code=code, codes=(code.lower(), *self.codes))
+
+
+def bare_code(name: str) -> str:
+    """The error's own name in AWS's ``prefix#Name:where`` and plainer forms."""
+    return name.partition(":")[0].rpartition("#")[2].strip()
 
 
 def from_body(raw: bytes) -> Told:
@@ -82,6 +93,7 @@ def _codes(inner: dict[str, Any], outer: dict[str, Any]) -> Iterator[str]:
         _dict(inner.get("innererror")).get("code"),
         inner.get("status"),
         outer.get("code"),
+        bare_code(_text(outer.get("__type"))),
     ]
     for code in candidates:
         if isinstance(code, str) and code:
@@ -92,7 +104,7 @@ def _codes(inner: dict[str, Any], outer: dict[str, Any]) -> Iterator[str]:
 
 def _message(inner: dict[str, Any], outer: dict[str, Any]) -> str:
     for source in (inner, outer):
-        for name in ("message", "error", "detail", "msg", "error_description", "title"):
+        for name in _MESSAGES:
             text = _said(source.get(name))
             if text:
                 raw = _text(_dict(inner.get("metadata")).get("raw"))

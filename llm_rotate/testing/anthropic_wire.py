@@ -9,7 +9,7 @@ from typing import Any
 
 from . import words
 from .script import Refusal, Room
-from .wire import Call, Event, HeaderList, sse, worded
+from .wire import SSE, Call, Event, HeaderList, sse, worded
 from .words import Asked, Reply, Tool
 
 # kind -> status, type, message
@@ -56,6 +56,8 @@ _PARTS = {
 
 class AnthropicWire:
     """One provider, one flavour."""
+
+    stream_type = SSE
 
     def invalid(self, call: Call, headers: Mapping[str, str]) -> str | None:
         body = call.body
@@ -118,6 +120,9 @@ class AnthropicWire:
             "error": {"type": kind, "message": text},
             "request_id": call.id("req_"),
         }
+
+    def error_headers(self, refusal: Refusal) -> HeaderList:  # noqa: ARG002 - the body says all
+        return []
 
     def error_event(self, call: Call) -> bytes:
         error = {"type": "overloaded_error", "message": "Overloaded"}

@@ -194,7 +194,7 @@ def _sim_request(request: HttpRequest) -> SimRequest:
     return SimRequest(
         request.method,
         path,
-        headers,
+        {"host": url.netloc, **headers},
         b"".join(request.body) if isinstance(request.body, Upload) else request.body,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import words
 from .script import Refusal, Room
-from .wire import Call, Event, HeaderList, seconds, sse, worded
+from .wire import SSE, Call, Event, HeaderList, seconds, sse, worded
 from .words import Asked, Reply, Tool
 
 # kind -> status, type, code, message
@@ -62,6 +62,8 @@ _SILENT_THINKERS = {"openai", "azure_openai"}  # count reasoning tokens, show no
 
 class OpenAIWire:
     """One wire format, three flavours, told apart by the provider's name."""
+
+    stream_type = SSE
 
     def invalid(self, call: Call, headers: Mapping[str, str]) -> str | None:
         del headers
@@ -130,6 +132,9 @@ class OpenAIWire:
         if call.provider == "openrouter":
             return _openrouter_error(_OPENROUTER_STATUS.get(refusal.kind, status), text, refusal)
         return status, {"error": {"message": text, "type": kind, "param": None, "code": code}}
+
+    def error_headers(self, refusal: Refusal) -> HeaderList:  # noqa: ARG002 - the body says all
+        return []
 
     def error_event(self, call: Call) -> bytes:
         text = "The server had an error while answering."

@@ -11,7 +11,6 @@ from .wire import Call, Event, HeaderList, Wire, seconds
 from .words import Says, reply
 
 _JSON = "application/json"
-_SSE = "text/event-stream; charset=utf-8"
 
 
 def render(call: Call, wire: Wire, plan: Plan, seen: Seen, says: Says) -> SimAnswer:
@@ -36,7 +35,7 @@ def render(call: Call, wire: Wire, plan: Plan, seen: Seen, says: Says) -> SimAns
 def _refused(call: Call, wire: Wire, plan: Plan, refusal: Refusal, seen: Seen) -> SimAnswer:
     status, error = wire.error(call, refusal)
     seen.status = status
-    extra: HeaderList = []
+    extra: HeaderList = wire.error_headers(refusal) if refusal.body is None else []
     if refusal.retry_after is not None:
         extra.append(("retry-after", seconds(refusal.retry_after)))
     body = _raw(error if refusal.body is None else refusal.body)
@@ -46,7 +45,7 @@ def _refused(call: Call, wire: Wire, plan: Plan, refusal: Refusal, seen: Seen) -
 
 def _told(call: Call, wire: Wire, plan: Plan, body: Body, seen: Seen) -> SimAnswer:
     """A body that a script gave, as it is."""
-    headers = _headers(call, wire, plan, _SSE if call.stream else _JSON)
+    headers = _headers(call, wire, plan, wire.stream_type if call.stream else _JSON)
     return SimAnswer(200, headers, (Chunk(_raw(body)),), seen, plan.first_byte, call.stream)
 
 
@@ -62,7 +61,7 @@ def _streamed(call: Call, wire: Wire, plan: Plan, events: Sequence[Event], seen:
     chunks = tuple(
         Chunk(event.data, plan.between if index else 0.0) for index, event in enumerate(kept)
     )
-    headers = _headers(call, wire, plan, _SSE)
+    headers = _headers(call, wire, plan, wire.stream_type)
     return SimAnswer(200, headers, chunks, seen, plan.first_byte, stream=True, end=end)
 
 

@@ -13,6 +13,7 @@ from .script import Body, Refusal, Room
 from .words import Asked, Reply
 
 HeaderList = list[tuple[str, str]]
+SSE = "text/event-stream; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Call:
     """A request on its way to an answer.
 
     ``number`` counts all requests of the simulator and makes ids; ``wall`` is in seconds
-    since the epoch; ``secret`` is only for answers that are told to show it.
+    since the epoch; ``key`` is the key's id; ``secret`` is only for answers that are told to
+    show it.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Call:
     body: Mapping[str, Any]
     stream: bool = False
     upstream: str | None = None
+    key: str = ""
     secret: str = field(default="", repr=False)
 
     def id(self, prefix: str, length: int = 24) -> str:
@@ -47,7 +50,13 @@ class Event:
 
 
 class Wire(Protocol):
-    """How one wire format reads requests and spells answers and refusals."""
+    """How one wire format reads requests and spells answers and refusals.
+
+    ``stream_type``: the content type of its streams. ``error_headers``: those that tell what
+    an error is, beside its body.
+    """
+
+    stream_type: str
 
     def invalid(self, call: Call, headers: Mapping[str, str]) -> str | None:
         """What a provider would refuse with status 400, or None."""
@@ -57,6 +66,7 @@ class Wire(Protocol):
     def whole(self, call: Call, asked: Asked, reply: Reply) -> Body: ...
     def events(self, call: Call, asked: Asked, reply: Reply) -> Sequence[Event]: ...
     def error(self, call: Call, refusal: Refusal) -> tuple[int, dict[str, Any]]: ...
+    def error_headers(self, refusal: Refusal) -> HeaderList: ...
     def error_event(self, call: Call) -> bytes: ...
     def limit_headers(self, call: Call, room: Room) -> HeaderList: ...
     def id_header(self, call: Call) -> tuple[str, str]: ...

@@ -8,20 +8,21 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import anthropic
+import boto3
+import botocore.config
 import openai
 import pytest
 
 from llm_rotate import ConfigurationError, NoAvailableKeyError
 from llm_rotate.core.events import Event, EventKind
 from llm_rotate.core.outcome import FAULTS, Outcome
-from llm_rotate.providers import DIALECTS
 
-from .dialects import each_dialect
+from .dialects import PROVIDERS, each_dialect
 from .doors import Sockets, fake_time, sockets
 from .world import HELLO, MODELS
 
@@ -30,7 +31,7 @@ PAUSE = {"timeout": 0.3, "max_retries": 0}  # seconds
 
 @dataclass(frozen=True)
 class Sdk:
-    """One vendor's SDK: what it is made with, and how one asks it."""
+    """One vendor's SDK: what it is made with, and how one asks it. boto3 has no coroutines."""
 
     sync: Any
     coroutines: Any
@@ -48,18 +49,66 @@ def ask_anthropic(client: Any, **more: Any) -> Any:
     )
 
 
+def ask_responses(client: Any, **more: Any) -> Any:
+    return client.responses.create(model=MODELS["openai_responses"], input="hello", **more)
+
+
 SDKS = {
+    "openai_responses": Sdk(openai.OpenAI, openai.AsyncOpenAI, ask_responses, openai.APIError),
     "openai": Sdk(openai.OpenAI, openai.AsyncOpenAI, ask_openai, openai.APIError),
     "anthropic": Sdk(
         anthropic.Anthropic, anthropic.AsyncAnthropic, ask_anthropic, anthropic.APIError
     ),
 }
-MODES = ("async", "sync")
-each_mode = pytest.mark.parametrize("mode", MODES)
+
+
+SESSION = boto3.Session()  # it reads what the service's operations are once
+
+
+class Boto3:
+    """boto3 with the face of the other SDKs."""
+
+    def __init__(self, *, api_key: str, base_url: str, timeout: float = 60, max_retries: int):
+        self.client = SESSION.client(
+            "bedrock-runtime",
+            region_name="us-east-1",
+            endpoint_url=base_url,
+            aws_access_key_id=api_key.replace("sk-sim", "AKIASIM"),
+            aws_secret_access_key=api_key,
+            config=botocore.config.Config(
+                read_timeout=timeout, retries={"total_max_attempts": max_retries + 1}
+            ),
+        )
+
+    def __enter__(self) -> Any:
+        return self.client
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+
+def ask_bedrock(client: Any, *, stream: bool = False) -> Any:
+    messages = [{"role": "user", "content": [{"text": "hello"}]}]
+    if stream:
+        answer = client.converse_stream(modelId=MODELS["aws_bedrock"], messages=messages)
+        return closing_after(answer["stream"])
+    return client.converse(modelId=MODELS["aws_bedrock"], messages=messages)
+
+
+def closing_after(stream: Any) -> Iterator[Any]:
+    """boto3 leaves a stream's connection open when an exception was in it."""
+    with closing(stream):
+        yield from stream
+
+
+SDKS["aws_bedrock"] = Sdk(Boto3, None, ask_bedrock, Exception)
+ASYNC = [provider for provider, sdk in SDKS.items() if sdk.coroutines]
+WAYS = [*((provider, "sync") for provider in SDKS), *((provider, "async") for provider in ASYNC)]
+each_way = pytest.mark.parametrize(("provider", "mode"), WAYS)
 
 
 def test_every_dialect_has_its_sdk():
-    assert set(SDKS) == set(DIALECTS)
+    assert set(SDKS) == set(PROVIDERS.values())
 
 
 @contextmanager
@@ -141,8 +190,7 @@ def check_state(world: Sockets, outcome: Outcome) -> None:
     assert scopes == ({world.model: scoped} if scoped else {})
 
 
-@each_dialect
-@each_mode
+@each_way
 @pytest.mark.parametrize("case", FAULTY)
 def test_C05_an_sdks_exception_is_judged_as_the_table_says(provider, mode, case):
     script, outcome = FAULTY[case]
@@ -159,8 +207,7 @@ def test_C05_an_sdks_exception_is_judged_as_the_table_says(provider, mode, case)
         assert world.sim.requests() == 1
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_C05_a_time_that_was_stated_is_kept(provider, mode):
     with world_of(provider) as (world, _):
         world.sim.key("k1").rate_limit(retry_after=77)
@@ -172,8 +219,7 @@ def test_C05_a_time_that_was_stated_is_kept(provider, mode):
         assert scope.status == 429
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_C05_nobody_there_is_no_keys_fault(provider, mode):
     with world_of(provider) as (world, ended):
         with pytest.raises(SDKS[provider].fault):
@@ -182,8 +228,7 @@ def test_C05_nobody_there_is_no_keys_fault(provider, mode):
         check_state(world, Outcome.UNREACHABLE)
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_C05_an_error_event_in_the_sdks_stream_is_judged_too(provider, mode):
     def read(client: Any, _key: Any) -> Any:
         return list(SDKS[provider].ask(client, stream=True))
@@ -199,8 +244,7 @@ def test_C05_an_error_event_in_the_sdks_stream_is_judged_too(provider, mode):
         check_state(world, Outcome.SERVER_ERROR)
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_C05_leaving_normally_is_a_success(provider, mode):
     with world_of(provider) as (world, ended):
         world.lm.keys.enable_sync("k1")  # on probation: a success brings it back
@@ -219,8 +263,7 @@ OWN = [
 ]
 
 
-@each_dialect
-@each_mode
+@each_way
 @pytest.mark.parametrize("error", OWN, ids=lambda error: type(error).__name__)
 def test_C05_the_callers_own_errors_blame_nobody(provider, mode, error):
     async def fail_async(_client: Any, _key: Any) -> None:
@@ -260,7 +303,7 @@ def test_C05_cancelled_inside_the_block_blames_nobody_and_gives_the_key_back(pro
         assert (key.state, key.in_flight) == ("active", 0)
 
 
-@each_dialect
+@pytest.mark.parametrize("provider", ASYNC)
 def test_C05_cancelled_while_the_sdk_sends(provider):
     async def scenario(world: Sockets) -> None:
         sdk = SDKS[provider]
@@ -287,8 +330,7 @@ def test_C05_cancelled_while_the_sdk_sends(provider):
         check_state(world, Outcome.CANCELLED)
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_C05_reporting_twice_is_harmless_and_the_first_report_counts(provider, mode):
     class RateLimitError(SDKS[provider].fault):  # type: ignore[name-defined]  # as an SDK derives it
         def __init__(self) -> None:
@@ -317,8 +359,7 @@ def test_C05_reporting_twice_is_harmless_and_the_first_report_counts(provider, m
         check_state(world, Outcome.CANCELLED)
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_C05_an_error_that_was_caught_inside_can_be_reported(provider, mode):
     """And then leaving normally is no second report."""
     sdk = SDKS[provider]
@@ -342,8 +383,7 @@ def test_C05_an_error_that_was_caught_inside_can_be_reported(provider, mode):
         check_state(world, Outcome.AUTH_FAILED)
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_C05_the_next_one_is_lent_another_key(provider, mode):
     lent: list[str] = []
 
@@ -361,8 +401,7 @@ def test_C05_the_next_one_is_lent_another_key(provider, mode):
     assert set(lent[1:]) <= {"k2", "k3"}
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_C05_no_key_to_lend(provider, mode):
     with world_of(provider, keys=["k1"], defaults={"max_wait_seconds": 0}) as (world, _):
         world.lm.keys.rest_sync("k1", 60, "unpaid")
@@ -395,8 +434,7 @@ def test_C05_an_unknown_provider_is_named():
         world.run(scenario)
 
 
-@each_dialect
-@each_mode
+@each_way
 def test_F04_a_lent_key_never_shows_its_secret(provider, mode):
     shown: list[str] = []
 

@@ -36,7 +36,7 @@ from llm_rotate import (
 from llm_rotate.core.outcome import FAULTS
 from llm_rotate.testing import Simulator
 
-from .dialects import each_dialect
+from .dialects import DIALECT_OF, each_dialect
 from .doors import asked, fake_time, sockets
 from .wires import TOOL
 from .world import HELLO
@@ -64,6 +64,11 @@ def sent(world: Any) -> dict[str, Any]:
     return world.sim.log[-1].body
 
 
+def said_in(body: dict[str, Any]) -> Any:
+    """The conversation in a request's body."""
+    return next(body[name] for name in ("messages", "input") if name in body)
+
+
 # -- C01
 
 
@@ -88,7 +93,7 @@ def test_C01_tools_go_round(provider):
     with fake_time(provider=provider) as world:
         call_id = world.run(scenario)
     assert call_id
-    _, call, result = map(json.dumps, sent(world)["messages"])
+    _, call, result = map(json.dumps, said_in(sent(world)))
     assert call_id in call
     assert call_id in result
     assert "sunny" in result
@@ -107,7 +112,28 @@ TOOL_CHOICES: dict[str, dict[str, Any]] = {
         "required": {"type": "any"},
         "one": {"type": "tool", "name": "weather"},
     },
+    "openai_responses": {
+        "auto": "auto",
+        "none": "none",
+        "required": "required",
+        "one": {"type": "function", "name": "weather"},
+    },
+    "aws_bedrock": {
+        "auto": {"auto": {}},
+        "none": None,
+        "required": {"any": {}},
+        "one": {"tool": {"name": "weather"}},
+    },
 }
+
+
+def tool_choice_in(body: dict[str, Any]) -> Any:
+    return body["tool_choice"] if "tool_choice" in body else choice_at_bedrock(body)
+
+
+def choice_at_bedrock(body: dict[str, Any]) -> Any:
+    """None where no tool is offered: there is no word for tools that must not be called."""
+    return body.get("toolConfig", {}).get("toolChoice")
 
 
 @each_dialect
@@ -116,7 +142,7 @@ def test_C01_tool_choice_is_said_in_each_dialects_words(provider, choice):
     given = TOOL_CHOICES["openai"][choice]
     with fake_time(provider=provider) as world:
         answer = called(world, tools=[TOOL], tool_choice=given)
-    assert sent(world)["tool_choice"] == TOOL_CHOICES[provider][choice]
+    assert tool_choice_in(sent(world)) == TOOL_CHOICES[provider][choice]
     assert bool(answer.tool_calls) == (choice in {"required", "one"})
 
 
@@ -154,6 +180,10 @@ def image_parts() -> dict[str, dict[str, Any]]:
     }
 
 
+# What fetches no images from the web.
+NO_URLS = ("aws_bedrock",)
+
+
 @each_dialect
 @pytest.mark.parametrize("kind", image_parts())
 def test_C02_images_as_bytes_data_urls_and_urls(provider, kind):
@@ -163,9 +193,14 @@ def test_C02_images_as_bytes_data_urls_and_urls(provider, kind):
     }
     with fake_time(provider=provider) as world:
         answer = called(world, message)
+    if kind == "url" and provider in NO_URLS:
+        assert isinstance(answer, CapabilityError), answer
+        assert "image_url" in str(answer)
+        assert asked(world) == []
+        return
     assert isinstance(answer, ChatResponse), answer
     assert answer.usage.prompt_tokens > 80  # the simulator counts an image
-    said = json.dumps(sent(world)["messages"])
+    said = json.dumps(said_in(sent(world)))
     wanted = "https://example.org/a.png" if kind == "url" else base64.b64encode(PNG).decode()
     assert wanted in said
 
@@ -176,7 +211,7 @@ def test_C02_a_pdf(provider):
     message = {"role": "user", "content": [{"type": "text", "text": "sum up"}, part]}
     with fake_time(provider=provider) as world:
         called(world, message)
-    assert base64.b64encode(PDF).decode() in json.dumps(sent(world)["messages"])
+    assert base64.b64encode(PDF).decode() in json.dumps(said_in(sent(world)))
 
 
 CANNOT: dict[str, Any] = {
@@ -193,7 +228,7 @@ def test_C02_what_a_dialect_cannot_carry_is_refused_by_name_before_anything_is_s
     with fake_time(provider=provider) as world:
         error = called(world, {"role": "user", "content": CANNOT[what]})
     assert isinstance(error, CapabilityError), error
-    assert provider in str(error)
+    assert DIALECT_OF[provider] in str(error)
     assert asked(world) == []
     assert [attempt.outcome for attempt in error.attempts] == ["skipped"]
 
@@ -265,6 +300,114 @@ ODD: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
             {"content": "ye", "finish_reason": "pause_turn"},
         ),
     },
+    "aws_bedrock": {
+        "thinking first": (
+            {
+                "output": {
+                    "message": {
+                        "role": "assistant",
+                        "content": [
+                            {"reasoningContent": {"reasoningText": {"text": "hm"}}},
+                            {"text": "yes"},
+                        ],
+                    }
+                },
+                "stopReason": "end_turn",
+            },
+            {"content": "yes", "reasoning": "hm", "finish_reason": "end_turn"},
+        ),
+        "hidden thinking": (
+            {
+                "output": {
+                    "message": {
+                        "content": [
+                            {"reasoningContent": {"redactedContent": "eHg="}},
+                            {"text": "yes"},
+                        ]
+                    }
+                },
+                "stopReason": "end_turn",
+            },
+            {"content": "yes", "reasoning": "", "finish_reason": "end_turn"},
+        ),
+        "blocked": (
+            {
+                "output": {"message": {"role": "assistant", "content": []}},
+                "stopReason": "guardrail_intervened",
+            },
+            {"content": "", "finish_reason": "guardrail_intervened"},
+        ),
+        "cited": (
+            {
+                "output": {
+                    "message": {
+                        "content": [
+                            {"citationsContent": {"content": [{"text": "yes"}], "citations": []}}
+                        ]
+                    }
+                },
+                "stopReason": "end_turn",
+            },
+            {"content": "yes", "finish_reason": "end_turn"},
+        ),
+    },
+}
+ODD["openai_responses"] = {
+    "thinking first": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+                {"type": "message", "content": [{"type": "output_text", "text": "yes"}]},
+            ],
+        },
+        {"content": "yes", "reasoning": "hm", "finish_reason": "completed"},
+    ),
+    "hidden thinking": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "reasoning", "summary": [], "encrypted_content": "sealed"},
+                {"type": "message", "content": [{"type": "output_text", "text": "yes"}]},
+            ],
+        },
+        {"content": "yes", "reasoning": "", "finish_reason": "completed"},
+    ),
+    "refused": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "message", "content": [{"type": "refusal", "refusal": "I will not"}]}
+            ],
+        },
+        {"content": "", "finish_reason": "completed"},
+    ),
+    "filtered": (
+        {
+            "status": "incomplete",
+            "incomplete_details": {"reason": "content_filter"},
+            "output": [],
+        },
+        {"content": "", "finish_reason": "content_filter"},
+    ),
+    "cut off": (
+        {
+            "status": "incomplete",
+            "incomplete_details": {"reason": "max_output_tokens"},
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": "ye"}]}],
+        },
+        {"content": "ye", "finish_reason": "max_output_tokens"},
+    ),
+    "searched first": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "web_search_call", "status": "completed"},
+                {"type": "message", "content": [{"type": "output_text", "text": "yes"}]},
+            ],
+        },
+        {"content": "yes", "finish_reason": "completed"},
+    ),
 }
 ODD_CASES = [(provider, kind) for provider, kinds in ODD.items() for kind in kinds]
 
@@ -285,6 +428,17 @@ def test_C03_odd_answers_are_answers(provider, kind):
 NO_ANSWERS: dict[str, list[Any]] = {
     "openai": [{}, {"choices": []}, {"choices": None}, [], "words", b"", b"{", b"\xff\xfe"],
     "anthropic": [{}, {"content": None}, {"type": "message"}, [], "words", b"", b"{", b"\xff\xfe"],
+    "openai_responses": [
+        {},
+        {"output": None},
+        {"output": "x"},
+        [],
+        "words",
+        b"",
+        b"{",
+        b"\xff\xfe",
+    ],
+    "aws_bedrock": [{}, {"output": None}, {"output": {}}, [], "words", b"", b"{", b"\xff\xfe"],
 }
 
 
@@ -308,7 +462,7 @@ def test_C03_what_is_no_answer_is_the_providers_fault_and_tried_elsewhere(provid
 @each_dialect
 def test_C06_a_new_service_needs_a_base_url_only(provider):
     """With OpenAI's dialect unless its entry says otherwise; without a line of code."""
-    entry = {} if provider == "openai" else {"dialect": provider}
+    entry = {} if provider == "openai" else {"dialect": DIALECT_OF[provider]}
     with Simulator().serve() as sim, pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEW_KEY", sim.secret("k1"))
         registry = {

@@ -21,6 +21,7 @@ from llm_rotate.testing import Scripted, Simulator
 from llm_rotate.testing.clock import EPOCH
 
 from .dialects import (
+    REFUSED_AS,
     all_answered,
     asked,
     each_dialect,
@@ -30,7 +31,12 @@ from .dialects import (
 )
 from .world import HELLO, MODELS, World
 
-OTHER_MODEL = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5"}
+OTHER_MODEL = {
+    "openai": "gpt-4o",
+    "anthropic": "claude-sonnet-4-5",
+    "openai_responses": "gpt-5",
+    "aws_bedrock": "amazon.nova-lite-v1:0",
+}
 NAMED_DEFAULTS = {"cooldown_seconds": 30, "quarantine_seconds": 300}
 
 
@@ -45,7 +51,8 @@ def test_R05_a_401_quarantines_at_once_and_the_call_succeeds_elsewhere(provider:
     async def scenario() -> None:
         assert (await world.chat()).key_id == "b"
         health = await health_of(world, "a")
-        assert (health.state, health.status, health.failures) == ("quarantine", 401, 1)
+        status = REFUSED_AS.get(provider, 401)
+        assert (health.state, health.status, health.failures) == ("quarantine", status, 1)
         assert health.reason.endswith("Is its secret right?")
         assert asked(world) == ["a", "b"]
         assert all_answered(await world.gather(10))
@@ -166,7 +173,7 @@ def test_R07_refused_for_one_model_the_key_rests_for_that_model_only(
 
 # -- R08
 
-QUOTA: Mapping[str, list[tuple[int, Any]]] = {
+QUOTA: dict[str, list[tuple[int, Any]]] = {
     "openai": [
         (429, {"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}),
         (429, {"error": {"message": "You exceeded your current quota, please check your plan"}}),
@@ -180,7 +187,13 @@ QUOTA: Mapping[str, list[tuple[int, Any]]] = {
         (402, {"type": "error", "error": {"type": "billing_error", "message": "pay"}}),
         (402, None),
     ],
+    "aws_bedrock": [
+        (400, {"__type": "com.amazon.coral#ServiceQuotaExceededException", "message": "all used"}),
+        (429, {"message": "Too many tokens per day, please wait before trying again."}),
+        (402, None),
+    ],
 }  # fmt: skip
+QUOTA["openai_responses"] = QUOTA["openai"]
 QUOTA_CASES = [(provider, *row) for provider, rows in QUOTA.items() for row in rows]
 
 
@@ -457,7 +470,9 @@ SPELLINGS: Mapping[str, list[tuple[dict[str, str], Any, float]]] = {
           "anthropic-ratelimit-tokens-remaining": "0",
           "anthropic-ratelimit-tokens-reset": ISO_9}, None, 9.0),
     ],
+    "aws_bedrock": [*EVERYWHERE],
 }  # fmt: skip
+SPELLINGS["openai_responses"] = SPELLINGS["openai"]
 SPELLING_CASES = [(provider, *row) for provider, rows in SPELLINGS.items() for row in rows]
 
 

@@ -16,7 +16,7 @@ from llm_rotate import ChatResponse, LMRotateConfig, NoAvailableKeyError, Reques
 from llm_rotate.testing import Scripted
 from llm_rotate.testing.clock import EPOCH
 
-from .dialects import all_answered, asked, each_dialect, health_of, moments
+from .dialects import TELLING, all_answered, asked, each_dialect, health_of, moments
 from .world import World
 
 WINDOW = 60.0
@@ -295,7 +295,7 @@ def test_L03_absurd_headers_never_raise(provider: str, values: list[str], status
     world.run(scenario)
 
 
-@each_dialect
+@pytest.mark.parametrize("provider", TELLING)
 def test_L03_nothing_left_closes_the_key_until_the_reset(provider: str) -> None:
     world = limited({"a": {}, "b": {}}, provider=provider, strategy="priority")
     if provider == "openai":
@@ -317,7 +317,7 @@ def test_L03_nothing_left_closes_the_key_until_the_reset(provider: str) -> None:
     world.run(scenario)
 
 
-@each_dialect
+@pytest.mark.parametrize("provider", TELLING)
 def test_a_limit_that_nobody_stated_is_learned_from_answers(provider: str) -> None:
     world = limited({"a": {}}, provider=provider)
     world.sim.key("a").rpm(60)

@@ -14,7 +14,12 @@ from llm_rotate.engine.pool import Seams
 from .dialects import each_dialect, health_of, moments
 from .world import HELLO, World
 
-OTHER_MODEL = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5"}
+OTHER_MODEL = {
+    "openai": "gpt-4o",
+    "anthropic": "claude-sonnet-4-5",
+    "openai_responses": "gpt-5",
+    "aws_bedrock": "amazon.nova-lite-v1:0",
+}
 
 
 class Shared(World):

@@ -15,7 +15,7 @@ from llm_rotate import AuthenticationError, NoAvailableKeyError, secrets
 from llm_rotate.core.events import EventKind
 from llm_rotate.engine import credentials
 
-from .dialects import asked, each_dialect, health_of
+from .dialects import REFUSED_AS, asked, each_dialect, health_of
 from .doors import sockets
 from .world import World
 
@@ -124,7 +124,7 @@ def test_a_secret_that_cannot_be_read_any_more_is_judged_as_the_old_one(
         (tmp_path / "key").unlink()
         world.sim.key("old").bad_key()
         assert (await world.chat()).key_id == "b"
-        assert "401" in (await health_of(world, "a")).reason
+        assert str(REFUSED_AS.get(provider, 401)) in (await health_of(world, "a")).reason
 
     world.run(scenario)
 

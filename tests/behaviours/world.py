@@ -16,7 +16,13 @@ from llm_rotate.testing.routes import base_path
 
 HOST = "http://simulator.invalid"  # never looked up
 HELLO = [{"role": "user", "content": "hello"}]
-MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5", "openrouter": "vendor/model"}
+MODELS = {
+    "openai": "gpt-4o-mini",
+    "anthropic": "claude-haiku-4-5",
+    "openai_responses": "gpt-5-mini",
+    "openrouter": "vendor/model",
+    "aws_bedrock": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+}
 
 
 class World:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from llm_rotate.core.outcome import Outcome
 from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, Verdict
 from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
+from llm_rotate.testing.bedrock_wire import event_frame, frame
 from llm_rotate.types import ChatResponse, StreamChunk
 from tests.behaviours.dialects import OTHER, PROVIDERS
 from tests.behaviours.wires import WIRES
@@ -38,14 +39,38 @@ class Case:
     name: str
     endpoint: Endpoint
     answer: Mapping[str, Any]
-    stream: bytes
+    events: Sequence[Any]
     error: Mapping[str, Any]  # its own way to say 429
     said: Callable[[Any], Any]  # the assistant's message in an answer
     sent: Callable[[Any], Any]  # the same, where a request has it as its last message but one
+    framed: Callable[..., bytes]
+    finish: str = "stop"
+
+    @property
+    def stream(self) -> bytes:
+        return self.framed(*self.events)
+
+
+DONE = "[DONE]"
 
 
 def sse(*events: Any) -> bytes:
-    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    words = [DONE if event == DONE else json.dumps(event) for event in events]
+    return b"".join(b"data: " + each.encode() + b"\n\n" for each in words)
+
+
+def frames(*events: Any) -> bytes:
+    """AWS's event stream, of events {kind: payload}; what has no kind is an exception."""
+    named = [event if isinstance(event, dict) else {"junk": event} for event in events]
+    return b"".join(
+        throttled(event) if "__type" in event else event_frame(str(kind), payload)
+        for event in named
+        for kind, payload in event.items()
+    )
+
+
+def throttled(event: Any) -> bytes:
+    return frame({":message-type": "exception", ":exception-type": "throttlingException"}, event)
 
 
 def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
@@ -54,6 +79,29 @@ def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 OPENAI_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 ANTHROPIC_USAGE = {"input_tokens": 3, "output_tokens": 2}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "status": "completed",
+    "output": [
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+            "encrypted_content": "sealed",
+        },
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+        },
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
+    ],
+    "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+}
+BEDROCK_USAGE = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
 CASES = [
     Case(
         "openai",
@@ -67,7 +115,7 @@ CASES = [
             ],
             "usage": OPENAI_USAGE,
         },
-        sse(
+        [
             openai_delta(role="assistant", content=""),
             openai_delta(reasoning="hm"),
             openai_delta(content="hel"),
@@ -75,11 +123,12 @@ CASES = [
             openai_delta(tool_calls=[{"index": 0, **CALL}]),
             openai_delta("stop"),
             {"choices": [], "usage": OPENAI_USAGE},
-        )
-        + b"data: [DONE]\n\n",
+            DONE,
+        ],
         {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
         lambda answer: {"role": "assistant"} | answer["choices"][0]["message"],
         lambda request: request["messages"][-2],
+        sse,
     ),
     Case(
         "anthropic",
@@ -93,7 +142,7 @@ CASES = [
             "stop_reason": "stop",
             "usage": ANTHROPIC_USAGE,
         },
-        sse(
+        [
             {"type": "message_start", "message": {"usage": {"input_tokens": 3}}},
             {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
             {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
@@ -103,10 +152,65 @@ CASES = [
             {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
             {"type": "message_delta", "delta": {"stop_reason": "stop"}, "usage": {"output_tokens": 2}},
             {"type": "message_stop"},
-        ),
+        ],
         {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}},
         lambda answer: answer["content"],
         lambda request: request["messages"][-2]["content"],
+        sse,
+    ),
+    Case(
+        "bedrock",
+        Endpoint("aws_bedrock", "https://x.test"),
+        {
+            "output": {
+                "message": {
+                    "role": "assistant",
+                    "content": [
+                        {"reasoningContent": {"reasoningText": {"text": "hm"}}},
+                        {"text": "hello"},
+                        {"toolUse": {"toolUseId": "c1", "name": "f", "input": {}}},
+                    ],
+                }
+            },
+            "stopReason": "stop",
+            "usage": BEDROCK_USAGE,
+        },
+        [
+            {"messageStart": {"role": "assistant"}},
+            {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}}},
+            {"contentBlockDelta": {"contentBlockIndex": 1, "delta": {"text": "hel"}}},
+            {"contentBlockDelta": {"contentBlockIndex": 1, "delta": {"text": "lo"}}},
+            {"contentBlockStart": {"contentBlockIndex": 2, "start": {"toolUse": {"toolUseId": "c1", "name": "f"}}}},
+            {"contentBlockDelta": {"contentBlockIndex": 2, "delta": {"toolUse": {"input": "{}"}}}},
+            {"contentBlockStop": {"contentBlockIndex": 2}},
+            {"messageStop": {"stopReason": "stop"}},
+            {"metadata": {"usage": BEDROCK_USAGE}},
+        ],
+        {"__type": "com.amazon#ThrottlingException", "message": "slow down"},
+        lambda answer: answer["output"]["message"]["content"],
+        lambda request: request["messages"][-2]["content"],
+        frames,
+    ),
+    Case(
+        "openai_responses",
+        Endpoint("openai", "https://x.test/v1"),
+        RESPONSE,
+        [
+            {"type": "response.created", "response": RESPONSE | {"status": "in_progress", "output": []}},
+            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning"}},
+            {"type": "response.reasoning_summary_part.added", "output_index": 0, "summary_index": 0},
+            {"type": "response.reasoning_summary_text.delta", "output_index": 0, "delta": "hm"},
+            {"type": "response.output_item.done", "output_index": 0, "item": RESPONSE["output"][0]},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "hel"},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "lo"},
+            {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": "{}"},
+            {"type": "response.completed", "response": RESPONSE},
+        ],
+        {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+        lambda answer: answer["output"],
+        lambda request: request["input"][1:-1],
+        sse,
+        "completed",
     ),
 ]  # fmt: skip
 
@@ -132,12 +236,12 @@ def streamed(case: Case, *pieces: bytes) -> list[StreamChunk | Verdict[ChatRespo
     return found
 
 
-def is_right(response: ChatResponse | None) -> bool:
+def is_right(response: ChatResponse | None, finish: str) -> bool:
     assert response is not None
     (call,) = response.tool_calls
     counts = (response.usage.prompt_tokens, response.usage.completion_tokens)
     return (
-        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", "stop")
+        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", finish)
         and call == CALL
         and counts == (3, 2)
         and response.usage.total_tokens == 5
@@ -161,7 +265,7 @@ def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> Non
 
 
 def test_F01_an_unknown_dialect_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="anthropic, openai"):
+    with pytest.raises(ConfigurationError, match="anthropic, bedrock, openai, openai_responses"):
         dialect("opanai")
 
 
@@ -170,12 +274,12 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
     chosen, messages = dialect(case.name), copy.deepcopy(MESSAGES)
     asked = request(options={"tools": [TOOL], "tool_choice": "auto"})
     body = chosen.encode(asked, case.endpoint)
-    assert json.loads(body)["model"] == "asked"
     assert messages == MESSAGES, "the caller's messages are untouched"
     ready = chosen.prepare("sesame", case.endpoint)
     sent = chosen.build(asked, body, ready, WALL)
     assert (sent.method, sent.body, sent.stream) == ("POST", body, False)
     assert sent.url.startswith("https://x.test/")
+    assert json.loads(body).get("model") == "asked" or "/asked/" in sent.url
     assert any(b"sesame" in value for _, value in sent.headers)
 
 
@@ -183,7 +287,7 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
 def test_C01_C03_an_answer_is_the_same_shape_from_every_provider(case: Case) -> None:
     verdict = parse(case, json.dumps(case.answer).encode())
     assert verdict.outcome is Outcome.OK
-    assert is_right(verdict.value)
+    assert is_right(verdict.value, case.finish)
     assert verdict.value is not None
     assert verdict.value.raw == case.answer
     assert verdict.used == verdict.value.usage
@@ -248,12 +352,13 @@ def test_any_dialect_carries_text_and_calls_of_anothers_answer(case: Case, giver
 def test_S02_S04_a_stream_is_the_same_at_every_split(case: Case) -> None:
     whole = streamed(case, case.stream)
     assert isinstance(whole[-1], Verdict)
-    assert is_right(whole[-1].value)
+    assert is_right(whole[-1].value, case.finish)
     assert streamed(case, *(case.stream[i : i + 1] for i in range(len(case.stream)))) == whole
     for cut in range(len(case.stream)):
         assert streamed(case, case.stream[:cut], case.stream[cut:]) == whole
-    crlf = case.stream.replace(b"\n", b"\r\n")
-    assert streamed(case, b"\xef\xbb\xbf" + crlf[:-4]) == whole
+    if case.framed is sse:
+        crlf = case.stream.replace(b"\n", b"\r\n")
+        assert streamed(case, b"\xef\xbb\xbf" + crlf[:-4]) == whole
 
 
 @each
@@ -269,7 +374,7 @@ def test_S01_wherever_a_stream_is_cut_the_verdict_fits_what_was_given(case: Case
 @each
 def test_an_error_is_judged_alike_by_status_in_a_200_and_in_a_stream(case: Case) -> None:
     raw = json.dumps(case.error).encode()
-    (first,) = streamed(case, sse(case.error))
+    (first,) = streamed(case, case.framed(case.error))
     for verdict in (parse(case, raw, 429), parse(case, raw), first):
         assert isinstance(verdict, Verdict)
         assert (verdict.outcome, verdict.message) == (Outcome.RATE_LIMITED, "slow down")
@@ -340,14 +445,13 @@ def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(
 def test_a_stream_with_anything_wrong_in_it_gives_a_verdict(
     case: Case, picked: st.DataObject
 ) -> None:
-    events = [line[6:] for line in case.stream.split(b"\n\n") if line]
+    events = list(case.events)
     at = picked.draw(st.integers(0, len(events) - 1))
-    if events[at] != b"[DONE]":
-        event = json.loads(events[at])
-        path = picked.draw(st.sampled_from(places(event)))
-        events[at] = json.dumps(replaced(event, path, picked.draw(junk))).encode()
+    if events[at] != DONE:
+        path = picked.draw(st.sampled_from(places(events[at])))
+        events[at] = replaced(events[at], path, picked.draw(junk))
     order = picked.draw(st.permutations(events)) if picked.draw(st.booleans()) else events
-    judged_or_read(streamed(case, b"".join(b"data: " + data + b"\n\n" for data in order))[-1])
+    judged_or_read(streamed(case, case.framed(*order))[-1])
 
 
 @each

@@ -16,6 +16,7 @@ from llm_rotate.core.events import Event, EventKind
 from llm_rotate.core.outcome import Outcome
 from llm_rotate.engine.report import KeyHealth
 from llm_rotate.strategies import priority
+from tests.behaviours.dialects import PROVIDERS
 from tests.behaviours.world import HELLO, World
 
 MODEL = "model-x"
@@ -150,7 +151,12 @@ def said(message: str, **named: str) -> dict[str, Any]:
     return {"error": {"message": message, **named}}
 
 
-CASES: Mapping[str, Mapping[Outcome, Case]] = {
+def named(code: str, message: str) -> dict[str, Any]:
+    """AWS's form of an error whose name is in its body."""
+    return {"__type": f"com.amazon.coral.service#{code}", "message": message}
+
+
+CASES: dict[str, Mapping[Outcome, Case]] = {
     "openai": SAME
     | {
         Outcome.RATE_LIMITED: Case(429, said("slow down", code="rate_limit_exceeded")),
@@ -179,18 +185,39 @@ CASES: Mapping[str, Mapping[Outcome, Case]] = {
         Outcome.CONTENT_FILTERED: Case(400, said("Output blocked by content filtering policy")),
         Outcome.OVERLOADED: Case(529, said("Overloaded", type="overloaded_error")),
     },
+    "bedrock": SAME
+    | {
+        Outcome.RATE_LIMITED: Case(429, named("ThrottlingException", "slow down")),
+        Outcome.QUOTA_EXHAUSTED: Case(400, named("ServiceQuotaExceededException", "all used")),
+        Outcome.AUTH_FAILED: Case(403, named("UnrecognizedClientException", "wrong key")),
+        Outcome.FORBIDDEN: Case(403, named("AccessDeniedException", "not yours")),
+        Outcome.MODEL_NOT_FOUND: Case(404, named("ResourceNotFoundException", "no such model")),
+        Outcome.BAD_REQUEST: Case(400, named("ValidationException", "nonsense")),
+        Outcome.CONTENT_FILTERED: Case(
+            400, {"message": "Output blocked by content filtering policy"}
+        ),
+        Outcome.OVERLOADED: Case(429, named("ModelNotReadyException", "warming up")),
+    },
+}
+CASES["openai_responses"] = {
+    outcome: case
+    for outcome, case in CASES["openai"].items()
+    if outcome is not Outcome.UPSTREAM_FAILED
 }
 # What a dialect has no words for: no broker speaks it, or its limits do not tell.
 UNSAID = {
+    ("openai_responses", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.TOO_LARGE_FOR_KEY),
+    ("bedrock", Outcome.UPSTREAM_FAILED),
+    ("bedrock", Outcome.TOO_LARGE_FOR_KEY),
 }
 
 
 def observe(dialect: str, outcome: Outcome) -> Observed:
     """Runs the scenario of ``outcome``: two calls, far enough apart for any rest to end."""
     case = CASES[dialect][outcome]
-    stage = Stage(case.service or dialect)
+    stage = Stage(case.service or PROVIDERS[dialect])
     world = stage.world
     case.prepare(stage)
     if case.status:

@@ -22,7 +22,9 @@ HELLO = {"role": "user", "content": "hello"}
 text = st.text(max_size=12)
 name = st.text("abc_", min_size=1, max_size=5)
 arguments = st.dictionaries(
-    name, st.none() | st.integers() | text | st.lists(text, max_size=2), max_size=3
+    name,
+    st.none() | st.integers(-(2**63), 2**63 - 1) | text | st.lists(text, max_size=2),
+    max_size=3,
 )
 
 

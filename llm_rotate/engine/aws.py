@@ -1,0 +1,158 @@
+"""AWS credentials: where a key's come from, and the signatures made with them.
+
+botocore (the extra ``bedrock``) does the work, off the loop where it may block. A key's secret
+is JSON here: the three arguments that boto3 takes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from ..core.redact import redact
+from ..core.wire import Endpoint, HttpRequest
+from ..secrets import SecretError
+
+_SERVICE = "bedrock"
+_STAMP = "%Y%m%dT%H%M%SZ"
+_ROLE_SESSION = "llm-rotate"
+# Seconds between two questions whether credentials that expire are still good. botocore fetches
+# new ones from 15 minutes before they expire on.
+ASKED_AGAIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """Credentials at one moment, as botocore's signer takes them."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str = field(default="", repr=False)
+
+    def written(self) -> str:
+        """As JSON."""
+        token = {"aws_session_token": self.token} if self.token else {}
+        return json.dumps(
+            {
+                "aws_access_key_id": self.access_key,
+                "aws_secret_access_key": self.secret_key,
+                **token,
+            }
+        )
+
+
+def _access_key(secret: str) -> AccessKey:
+    said = json.loads(secret)
+    return AccessKey(
+        said["aws_access_key_id"], said["aws_secret_access_key"], said.get("aws_session_token", "")
+    )
+
+
+def session_token(secret: str) -> str:
+    """The only part of the credentials that goes over the wire."""
+    return _access_key(secret).token
+
+
+class Source:
+    """Where credentials that change by themselves come from, by a key's auth_config: ``given``
+    ones; else a ``profile``; else what botocore finds in the environment, its files, the
+    container or the machine. ``role_arn`` (with ``external_id``) is then assumed with them.
+    """
+
+    def __init__(self, auth: Mapping[str, Any], given: AccessKey | None) -> None:
+        self._auth = auth
+        self._given = given
+        self._credentials: Any = None
+
+    def read(self) -> AccessKey:
+        """The credentials that are good now. Blocks: reads files, runs programs, asks services.
+
+        Raises SecretError.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+
+        try:
+            self._credentials = self._credentials or self._opened()
+            found = self._credentials.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            reason = redact(str(error))
+        else:
+            return AccessKey(found.access_key, found.secret_key, found.token or "")
+        raise SecretError(f"AWS gave no credentials: {reason}")
+
+    def _opened(self) -> Any:
+        import botocore.session  # noqa: PLC0415 - an extra
+        from botocore import credentials as found_by  # noqa: PLC0415
+        from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
+
+        session = botocore.session.Session(profile=self._auth.get("profile"))
+        given = self._given
+        base = (
+            session.get_credentials()
+            if given is None
+            else found_by.Credentials(given.access_key, given.secret_key, given.token or None)
+        )
+        if base is None:
+            raise NoCredentialsError
+        if "role_arn" not in self._auth:
+            return base
+        role = found_by.AssumeRoleCredentialFetcher(
+            partial(session.create_client, region_name=self._auth.get("region")),
+            base,
+            self._auth["role_arn"],
+            extra_args=_role_arguments(self._auth),
+        )
+        return found_by.DeferredRefreshableCredentials(role.fetch_credentials, "assume-role")
+
+
+def _role_arguments(auth: Mapping[str, Any]) -> dict[str, str]:
+    external = {"ExternalId": auth["external_id"]} if "external_id" in auth else {}
+    return {"RoleSessionName": _ROLE_SESSION, **external}
+
+
+def is_loaded() -> bool:
+    """Whether the signer can be used at once."""
+    return "botocore.auth" in sys.modules
+
+
+def load() -> None:
+    """Imports the signer, which takes a tenth of a second."""
+    import_module("botocore.auth")
+
+
+def signer(secret: str, endpoint: Endpoint) -> Callable[[HttpRequest, float], HttpRequest]:
+    """Signs requests with the credentials in ``secret``."""
+    return partial(_signed, _access_key(secret), endpoint.auth_config["region"])
+
+
+def _signed(access: AccessKey, region: str, request: HttpRequest, wall: float) -> HttpRequest:
+    """``request`` with the headers of its signature, made at ``wall`` in epoch seconds.
+
+    The steps of ``SigV4Auth.add_auth``, which would take the machine's clock, and write the
+    session token into the log.
+    """
+    from botocore.auth import SigV4Auth  # noqa: PLC0415 - an extra
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+
+    headers = {"Content-Type": "application/json"}
+    headers["X-Amz-Date"] = datetime.fromtimestamp(wall, UTC).strftime(_STAMP)
+    if access.token:
+        headers["X-Amz-Security-Token"] = access.token
+    unsigned = AWSRequest(request.method, request.url, headers, request.body)
+    unsigned.context["timestamp"] = headers["X-Amz-Date"]
+    signing = SigV4Auth(access, _SERVICE, region)
+    said = signing.string_to_sign(unsigned, signing.canonical_request(unsigned))
+    headers["Authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={signing.scope(unsigned)}, "
+        f"SignedHeaders={signing.signed_headers(signing.headers_to_sign(unsigned))}, "
+        f"Signature={signing.signature(said, unsigned)}"
+    )
+    del headers["Content-Type"]  # signed as it stands in the request
+    own = tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
+    return replace(request, headers=(*request.headers, *own))
