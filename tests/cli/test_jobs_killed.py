@@ -87,7 +87,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_B05_a_full_disk_loses_nothing_and_says_so(small_disk: Path, tmp_path: Path) -> None:
     output = small_disk / "out.jsonl"
-    write_prompts(tmp_path / "in.jsonl", 1500, "word " * 60)
+    write_prompts(tmp_path / "in.jsonl", 1500, "word " * 200)
     with Simulator(log_size=10_000).serve() as sim:
         words = generating(sim, tmp_path, "-o", output, "--max-parallel-requests", 16)
         full = run(*words)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError
 
 VERSION = 1
+LOG_PAGES = 32  # of 4 KiB: the log beside the file stays small, for disks that are nearly full
 TABLES = (
     "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS rows (number INTEGER PRIMARY KEY, error TEXT)",
@@ -27,8 +28,8 @@ def beside(output: Path) -> Path:
 
 class Checkpoint:
     """One writer at a time: the file is locked while it is open, and free again when the
-    process ends in whatever way. A settled row is in the system's hands when ``settle``
-    returns, so that a killed process loses none.
+    process ends in whatever way. What is settled is in the system's hands when ``settle``
+    returns, and a killed process does not take it along.
 
     Raises ConfigurationError if another run has it, or if it is no checkpoint.
     """
@@ -40,6 +41,7 @@ class Checkpoint:
             self._rows.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._rows.execute("PRAGMA journal_mode = WAL")
             self._rows.execute("PRAGMA synchronous = NORMAL")
+            self._rows.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             self._rows.execute("BEGIN EXCLUSIVE")
             for table in TABLES:
                 self._rows.execute(table)
@@ -74,11 +76,11 @@ class Checkpoint:
         found = self._rows.execute("SELECT error FROM rows WHERE number = ?", (number,)).fetchone()
         return found is not None and found[0] is None
 
-    def settle(self, number: int, error: str | None, size: int) -> None:
-        """The row stands in the output, which has ``size`` bytes now."""
+    def settle(self, rows: Iterable[tuple[int, str | None]], size: int) -> None:
+        """The rows (with their errors) stand in the output, which has ``size`` bytes now."""
         with self._rows:
             self._rows.execute("BEGIN")
-            self._rows.execute(ADD, (number, error))
+            self._rows.executemany(ADD, rows)
             self._rows.execute(NOTE, ("bytes", str(size)))
 
     def counts(self) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """The output of a job with its checkpoint: each row is written once, whatever stops the job.
 
-A row is appended to the output and then settled in the checkpoint, which notes how long the
-output is. What stands behind that length after a crash is adopted if it is whole, and cut off
-if it is not. Room for the answers under way is reserved in a file, so that a disk that fills
-up costs none of them.
+A row is appended to the output at once, and settled in the checkpoint with some others, which
+notes how long the output is. What stands behind that length after a crash is adopted if it is
+whole, and cut off if it is not. Room for the answers under way is reserved in a file, so that a
+disk that fills up costs none of them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .checkpoint import Checkpoint, beside, is_full
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 LEAST_RESERVE = 1 << 20  # bytes
+SETTLED_TOGETHER = 64  # rows
 CHECKPOINT_SHARE = 256 << 10  # bytes: what the checkpoint may need for its own log
 
 
@@ -41,6 +42,7 @@ class Journal:
         self.is_full = False
         self._window = window
         self._reserved = 0
+        self._unsettled: list[tuple[int, str | None]] = []
         self._reserve = beside(path).with_suffix(".reserve")
         is_new = not (path.exists() and path.stat().st_size)
         if not (is_new or resume):
@@ -92,16 +94,30 @@ class Journal:
 
     def counts(self) -> tuple[int, int]:
         """Rows that are done, and rows that failed."""
-        return self._checkpoint.counts()
+        self._settle()
+        done, failed = self._checkpoint.counts()
+        more = sum(error is not None for _, error in self._unsettled)
+        return done + len(self._unsettled) - more, failed + more
 
     def write(self, number: int, row: Mapping[str, Any]) -> None:
         """Saves a row. Raises NoRoomError if there is no room even for what was under way."""
         line = line_of(row)
         error = row.get("error")
         self._save(lambda: self._append(line))
-        self._save(lambda: self._checkpoint.settle(number, error, self._size))
+        self._unsettled.append((number, error))
+        if len(self._unsettled) >= SETTLED_TOGETHER:
+            self._settle()
         if not self.is_full:
             self._keep_room(2 * self._window * len(line))
+
+    def _settle(self) -> None:
+        """Without room for it nothing is lost: the output has the rows."""
+        try:
+            self._save(lambda: self._checkpoint.settle(self._unsettled, self._size))
+        except NoRoomError:
+            self.is_full = True
+        else:
+            self._unsettled.clear()
 
     def _append(self, line: bytes) -> None:
         left = memoryview(line)
@@ -170,17 +186,19 @@ class Journal:
     def _adopt(self) -> bool:
         """Whole rows that were written but not settled. False: the output needs rewriting."""
         end = self._checkpoint.size
+        adopted: dict[int, None] = {}
         with self.path.open("rb+") as file:
             file.seek(end)
             for line in file:
                 number, is_good = read_row(line)
                 if number is None and not line.endswith(b"\n"):
                     break
-                if number is None or not is_good or self._checkpoint.is_done(number):
+                if number is None or not is_good or number in adopted or self.is_done(number):
                     return False
                 end += len(line)
-                self._checkpoint.settle(number, None, end)
+                adopted[number] = None
             file.truncate(end)
+        self._checkpoint.settle(adopted.items(), end)
         return True
 
     def _rewrite(self) -> None:
@@ -214,6 +232,7 @@ class Journal:
 
     def close(self) -> None:
         """All is on the disk when it returns."""
+        self._settle()
         self._release()
         os.fsync(self._file)
         os.close(self._file)
