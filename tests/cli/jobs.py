@@ -18,9 +18,11 @@ PATIENCE_SECONDS = 60.0
 ROW_BYTES = 270
 
 
-def write_prompts(path: Path, count: int, words: str = "") -> Path:
+def write_prompts(path: Path, count: int, size: int = 0) -> Path:
+    """So many rows; each takes ``size`` bytes more in the output."""
+    more = {"metadata": "x" * size} if size else {}
     path.write_text(
-        "".join(json.dumps({"prompt": f"row {n} {words}"}) + "\n" for n in range(count))
+        "".join(json.dumps({"prompt": f"row {n}", **more}) + "\n" for n in range(count))
     )
     return path
 

@@ -24,7 +24,7 @@ def test_B05_a_disk_that_fills_up_again_and_again(tmp_path: Path) -> None:
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here")
     output = disk / "out.jsonl"
-    write_prompts(tmp_path / "in.jsonl", 5000, "word " * 200)
+    write_prompts(tmp_path / "in.jsonl", 5000, 1000)
     try:
         with Simulator(log_size=20_000).serve() as sim:
             words = generating(sim, tmp_path, "-o", output, "--resume")
