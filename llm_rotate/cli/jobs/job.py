@@ -26,7 +26,8 @@ import typer
 
 from ...errors import ConfigurationError
 from ...helpers.source import Source
-from ...helpers.window import Fixed, Window
+from ...helpers.width import Fixed
+from ...helpers.window import Window
 from .journal import Journal, NoRoomError, line_of
 from .mapping import Mapped
 from .options import Rows

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ...lmclient.client import WINDOW
+WINDOW = 32  # rows under way at a time where nothing is said
 
 
 def _file(*names: str, help: str) -> Any:  # noqa: A002 - typer's name
