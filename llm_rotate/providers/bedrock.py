@@ -48,6 +48,7 @@ class BedrockConverse:
     """The dialect, without state of its own."""
 
     name = "bedrock"
+    sdk: str | None = None
     counts_cached = (
         False  # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
     )
