@@ -190,7 +190,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "Read from the built-in providers.",
         "env_auth_config": "Fields of `auth_config` and the variables that hold those.",
         "flags": "How it departs from its dialect: `max_tokens_field` (a name), "
-        "`stream_options` (false: cannot take them), `default_max_tokens` (Anthropic).",
+        "`stream_options` (false: cannot take them), `cache_control` (false: refuses "
+        "the marks of a prompt cache), `default_max_tokens` (Anthropic).",
         "adapter": "The older name of `dialect`.",
     },
     "DefaultsConfig": {
@@ -278,10 +279,7 @@ the same name changes what it gives. A name in the last but one column means als
 
 PROVIDERS_FOOT = """
 Azure's `base_url` is each key's `auth_config.azure_endpoint`, in the environment
-`AZURE_OPENAI_ENDPOINT`; the model is the name of a deployment.
-
-The dialects `gemini` and `bedrock` are [not there yet](../not-yet.md); `acquire` can lend the
-keys of their providers to the vendors' own SDKs.
+`AZURE_OPENAI_ENDPOINT`; [deployments](../how-to/azure.md) have names of their own.
 
 Any other service that speaks one of the dialects needs
 [a `base_url`](../how-to/compatible-services.md), no more.

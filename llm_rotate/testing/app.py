@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 from . import words
 from .anthropic_wire import AnthropicWire
 from .aws_signature import ACCESS_KEY_PREFIX, access_key_in, wrong_signature
+from .bedrock_embeddings_wire import BedrockEmbeddingsWire
 from .bedrock_wire import BedrockWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .gemini_embeddings_wire import GeminiEmbeddingsWire
+from .gemini_wire import GeminiWire
 from .multipart import form_of
 from .openai_wire import OpenAIWire
 from .render import render
@@ -41,7 +44,7 @@ _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin w
 
 class Simulator:
     """Services that speak OpenAI chat completions, responses, embeddings and transcriptions,
-    Anthropic messages and Bedrock Converse, told what to do.
+    Anthropic messages, Bedrock Converse and Gemini's contents, told what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``, and its access key id
     ``AKIASIM-k1`` where requests are signed; signatures are checked. Secrets that it was not
@@ -67,6 +70,9 @@ class Simulator:
             "openai transcriptions": TranscriptionsWire(),
             "anthropic": AnthropicWire(),
             "bedrock": BedrockWire(),
+            "bedrock embeddings": BedrockEmbeddingsWire(),
+            "gemini": GeminiWire(),
+            "gemini embeddings": GeminiEmbeddingsWire(),
         }
         self._faults: Faults | None = None
         self._says: words.Says = words.echo

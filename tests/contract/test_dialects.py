@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_rotate.core.outcome import Outcome
-from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, Verdict
+from llm_rotate.core.wire import Carrier, ChatRequest, Dialect, Endpoint, Headers, Verdict
 from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.testing.bedrock_wire import event_frame, frame
 from llm_rotate.types import ChatResponse, StreamChunk
-from tests.behaviours.dialects import OTHER, PROVIDERS
+from tests.behaviours.dialects import OTHER, PROVIDERS, SERVICES
 from tests.behaviours.wires import WIRES
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -79,6 +80,19 @@ def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 OPENAI_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 ANTHROPIC_USAGE = {"input_tokens": 3, "output_tokens": 2}
+GEMINI_USAGE = {
+    "promptTokenCount": 3,
+    "candidatesTokenCount": 1,
+    "thoughtsTokenCount": 1,
+    "totalTokenCount": 5,
+}
+GEMINI_CALL = {"functionCall": {"id": "c1", "name": "f", "args": {}}}
+
+
+def gemini_event(*parts: Any, **more: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, **more}]}
+
+
 RESPONSE = {
     "id": "resp_1",
     "object": "response",
@@ -212,6 +226,24 @@ CASES = [
         sse,
         "completed",
     ),
+    Case(
+        "gemini",
+        Endpoint("google_ai_studio", "https://x.test", auth="x-goog-api-key"),
+        {
+            **gemini_event({"text": "hm", "thought": True}, {"text": "hello"}, GEMINI_CALL, finishReason="stop"),
+            "usageMetadata": GEMINI_USAGE,
+        },
+        [
+            gemini_event({"text": "hm", "thought": True}),
+            gemini_event({"text": "hel"}),
+            gemini_event({"text": "lo"}),
+            {**gemini_event(GEMINI_CALL, finishReason="stop"), "usageMetadata": GEMINI_USAGE},
+        ],
+        {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}},
+        lambda answer: answer["candidates"][0]["content"]["parts"],
+        lambda request: request["contents"][-2]["parts"],
+        sse,
+    ),
 ]  # fmt: skip
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -255,7 +287,7 @@ def test_every_dialect_has_a_case() -> None:
 def test_every_dialect_joins_in_the_behaviours() -> None:
     """Rotation, streams, calls and first steps are proved with a provider of each."""
     assert set(PROVIDERS) == set(DIALECTS)
-    assert set(OTHER) == set(WIRES) == set(PROVIDERS.values())
+    assert set(OTHER) == set(WIRES) == set(SERVICES.values()) >= set(PROVIDERS.values())
 
 
 @each
@@ -265,7 +297,9 @@ def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> Non
 
 
 def test_F01_an_unknown_dialect_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="anthropic, bedrock, openai, openai_responses"):
+    with pytest.raises(
+        ConfigurationError, match="anthropic, bedrock, gemini, openai, openai_responses"
+    ):
         dialect("opanai")
 
 
@@ -276,7 +310,10 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
     body = chosen.encode(asked, case.endpoint)
     assert messages == MESSAGES, "the caller's messages are untouched"
     ready = chosen.prepare("sesame", case.endpoint)
-    sent = chosen.build(asked, body, ready, WALL)
+    assert any(b"sesame" in value for _, value in ready.headers)
+    if chosen.sdk is not None:
+        return
+    sent = cast("Carrier", chosen).build(asked, body, ready, WALL)
     assert (sent.method, sent.body, sent.stream) == ("POST", body, False)
     assert sent.url.startswith("https://x.test/")
     assert json.loads(body).get("model") == "asked" or "/asked/" in sent.url
@@ -495,3 +532,81 @@ def test_what_cannot_be_sent_is_a_capability_error(case: Case, picked: st.DataOb
     except CapabilityError:
         return
     assert isinstance(json.loads(body), dict)
+
+
+# Nothing is lost without a word.
+
+DATA = base64.b64encode(b"\x89PNG bytes").decode()
+PARTS: dict[str, tuple[dict[str, Any], str]] = {
+    "image bytes": ({"type": "image_bytes", "data": b"\x89PNG bytes", "mime_type": "image/png"}, DATA),
+    "image data URL": ({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}, DATA),
+    "image URL": ({"type": "image_url", "image_url": {"url": "https://x.test/marked.png"}}, "marked.png"),
+    "image by uri": ({"type": "file", "file_uri": "https://x.test/marked.png", "mime_type": "image/png"}, "marked.png"),
+    "pdf bytes": ({"type": "pdf_bytes", "data": b"\x89PNG bytes", "mime_type": "application/pdf"}, DATA),
+    "pdf data URL": ({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{DATA}"}}, DATA),
+    "pdf by uri": ({"type": "file", "file_uri": "https://x.test/marked.pdf", "mime_type": "application/pdf"}, "marked.pdf"),
+    "file id": ({"type": "file", "file": {"file_id": "file-marked"}}, "file-marked"),
+    "audio": ({"type": "input_audio", "input_audio": {"data": DATA, "format": "wav"}}, DATA),
+    "audio bytes": ({"type": "audio_bytes", "data": b"\x89PNG bytes", "mime_type": "audio/wav"}, DATA),
+    "text": ({"type": "text", "text": "marked"}, "marked"),
+}  # fmt: skip
+SCHEMA = {"type": "object", "properties": {"marked": {"type": "string"}}, "required": ["marked"]}
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "tools": ({"tools": [{"type": "function", "function": {"name": "marked", "parameters": {}}}]}, "marked"),
+    "tool choice": ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, '"f"'),
+    "schema": ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}}, "marked"),
+    "stop": ({"stop": ["marked"]}, "marked"),
+    "top_p": ({"top_p": 0.125}, "0.125"),
+    "seed": ({"seed": 424242}, "424242"),
+    "logprobs": ({"logprobs": True, "top_logprobs": 7}, "7"),
+    "user": ({"user": "marked"}, "marked"),
+    "their own": ({"some_keyword": "marked"}, "marked"),
+}  # fmt: skip
+
+
+def encoded_or_refused(case: Case, asked: ChatRequest) -> str:
+    """The body, or the reason why there is none."""
+    try:
+        return dialect(case.name).encode(asked, case.endpoint).decode()
+    except CapabilityError as error:
+        return f"refused: {error}"
+
+
+@each
+@pytest.mark.parametrize("kind", PARTS)
+def test_C02_a_part_is_carried_whole_or_refused_by_name(case: Case, kind: str) -> None:
+    part, mark = PARTS[kind]
+    told = encoded_or_refused(case, ChatRequest("m", [{"role": "user", "content": [part]}]))
+    if told.startswith("refused: "):
+        assert case.name in told
+        assert part["type"].partition("_")[0] in told
+    else:
+        assert mark in told
+
+
+@each
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_C01_an_option_is_carried_or_refused_by_name(case: Case, kind: str) -> None:
+    options, mark = OPTIONS[kind]
+    told = encoded_or_refused(case, request(options=options))
+    if told.startswith("refused: "):
+        assert case.name in told
+        assert any(name in told for name in options)
+    else:
+        assert mark in told
+
+
+@each
+def test_C01_every_system_message_and_every_parallel_call_is_carried(case: Case) -> None:
+    calls = [CALL | {"id": f"call-{n}"} for n in range(3)]
+    results = [{"role": "tool", "tool_call_id": f"call-{n}", "content": f"result-{n}"} for n in range(3)]  # fmt: skip
+    messages = [
+        {"role": "system", "content": "first-rule"},
+        {"role": "system", "content": [{"type": "text", "text": "second-rule"}]},
+        MESSAGES[1],
+        {"role": "assistant", "content": "calling", "tool_calls": calls},
+        *results,
+    ]
+    body = dialect(case.name).encode(ChatRequest("m", messages), case.endpoint).decode()
+    marks = ["first-rule", "second-rule", "calling", *(f"call-{n}" for n in range(3)), *(f"result-{n}" for n in range(3))]  # fmt: skip
+    assert [mark for mark in marks if mark not in body] == []
