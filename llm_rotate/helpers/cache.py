@@ -21,12 +21,15 @@ LOCKED_SECONDS = 30.0  # how long another process may hold the file
 class ResponseCache(Protocol):
     """Keeps answers by a key of 64 hexadecimal digits, which stands for the whole request.
 
-    ``get``: what was put under the key, or None; ``attempts`` of it is empty. Any loop, any
-    thread. What they raise is logged, and the row goes on without the cache.
+    Both are called from any loop and any thread. What they raise is logged, and the row goes on
+    without the cache.
     """
 
-    async def get(self, key: str) -> ChatResponse | None: ...
-    async def put(self, key: str, response: ChatResponse) -> None: ...
+    async def get(self, key: str) -> ChatResponse | None:
+        """What was put under the key, or None; ``attempts`` of it is empty."""
+
+    async def put(self, key: str, response: ChatResponse) -> None:
+        """Keeps the answer."""
 
 
 def recalled(response: ChatResponse) -> ChatResponse:
