@@ -140,19 +140,26 @@ def _signed(access: AccessKey, region: str, request: HttpRequest, wall: float) -
     from botocore.auth import SigV4Auth  # noqa: PLC0415 - an extra
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
 
-    headers = {"Content-Type": "application/json"}
-    headers["X-Amz-Date"] = datetime.fromtimestamp(wall, UTC).strftime(_STAMP)
+    own = {"x-amz-date": datetime.fromtimestamp(wall, UTC).strftime(_STAMP)}
     if access.token:
-        headers["X-Amz-Security-Token"] = access.token
-    unsigned = AWSRequest(request.method, request.url, headers, request.body)
-    unsigned.context["timestamp"] = headers["X-Amz-Date"]
+        own["x-amz-security-token"] = access.token
+    unsigned = AWSRequest(request.method, request.url, _signable(request) | own, request.body)
+    unsigned.context["timestamp"] = own["x-amz-date"]
     signing = SigV4Auth(access, _SERVICE, region)
     said = signing.string_to_sign(unsigned, signing.canonical_request(unsigned))
-    headers["Authorization"] = (
+    own["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={signing.scope(unsigned)}, "
         f"SignedHeaders={signing.signed_headers(signing.headers_to_sign(unsigned))}, "
         f"Signature={signing.signature(said, unsigned)}"
     )
-    del headers["Content-Type"]  # signed as it stands in the request
-    own = tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
-    return replace(request, headers=(*request.headers, *own))
+    added = tuple((name.encode(), value.encode()) for name, value in own.items())
+    return replace(request, headers=(*request.headers, *added))
+
+
+def _signable(request: HttpRequest) -> dict[str, str]:
+    """Those of its headers that AWS wants in the signature."""
+    return {
+        name.decode(): value.decode()
+        for name, value in request.headers
+        if name == b"content-type" or name.startswith(b"x-amz")
+    }
