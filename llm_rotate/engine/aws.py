@@ -7,8 +7,11 @@ is JSON here: the three arguments that boto3 takes.
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +24,8 @@ from ..secrets import SecretError
 
 _SERVICE = "bedrock"
 _STAMP = "%Y%m%dT%H%M%SZ"
+# botocore's loggers that write whole requests and answers.
+_TALKATIVE = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
 _ROLE_SESSION = "llm-rotate"
 # Seconds between two questions whether credentials that expire are still good. botocore fetches
 # new ones from 15 minutes before they expire on.
@@ -78,8 +83,9 @@ class Source:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
-            self._credentials = self._credentials or self._opened()
-            found = self._credentials.get_frozen_credentials()
+            with _kept_out_of_the_log():
+                self._credentials = self._credentials or self._opened()
+                found = self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             reason = redact(str(error))
         else:
@@ -114,6 +120,24 @@ class Source:
 def _role_arguments(auth: Mapping[str, Any]) -> dict[str, str]:
     external = {"ExternalId": auth["external_id"]} if "external_id" in auth else {}
     return {"RoleSessionName": _ROLE_SESSION, **external}
+
+
+@contextmanager
+def _kept_out_of_the_log() -> Iterator[None]:
+    """What botocore tells at DEBUG while this thread reads credentials holds them."""
+    reader = threading.get_ident()
+
+    def is_harmless(record: logging.LogRecord) -> bool:
+        return record.thread != reader or record.levelno > logging.DEBUG
+
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    for logger in loggers:
+        logger.addFilter(is_harmless)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_harmless)
 
 
 def is_loaded() -> bool:

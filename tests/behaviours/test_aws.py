@@ -313,7 +313,10 @@ def token_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, li
 @pytest.mark.filterwarnings(
     "ignore:unclosed:ResourceWarning"
 )  # botocore keeps its client's sockets
-def test_a_role_is_assumed_once_for_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_is_assumed_once_for_many_calls(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     role = {"role_arn": "arn:aws:iam::123456789012:role/r", "external_id": "e-1"}
 
     async def scenario() -> list[Any]:
@@ -326,6 +329,7 @@ def test_a_role_is_assumed_once_for_many_calls(monkeypatch: pytest.MonkeyPatch) 
         answers = world.run(scenario)
     assert {answer.content for answer in answers} == {"You said: hello"}
     assert set(asked(world)) == {"k1"}
+    assert all(secret not in caplog.text for secret in ("sk-sim", "of-a-role"))
     [assumed] = roles
     assert (assumed["RoleArn"], assumed["ExternalId"]) == ([role["role_arn"]], ["e-1"])
 
