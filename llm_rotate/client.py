@@ -70,6 +70,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
+        endpoint: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
@@ -84,7 +85,9 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
     ) -> ChatResponse:
         """One answer.
 
-        ``provider``: only that one, no chain. ``max_retries``: sends after a provider's fault
+        ``provider``: only that one, no chain. ``endpoint``: "responses" sends to OpenAI's
+        responses API, "chat_completion" to chat completions; None to what the provider is
+        configured for. ``max_retries``: sends after a provider's fault
         (other keys after a refusal are not counted). ``timeout``: seconds for the whole call;
         ``timeouts``: connect, first_byte, first_event and idle of single steps, in seconds.
         ``max_wait_seconds``: how long to wait when every key rests. ``affinity``: calls with
@@ -96,12 +99,15 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.
         """
-        check_call(model, messages, kwargs)
-        narrowed = narrowed_to(key_id, tags, region)
+        check_call(model, messages, kwargs, endpoint)
+        narrowed = self._pool.pinned(kwargs, narrowed_to(key_id, tags, region))
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
-        request = ChatRequest(model, messages, False, max_tokens, temperature, None, kwargs)
+        plan.response_format = kwargs.get("response_format")
+        request = ChatRequest(
+            model, messages, False, max_tokens, temperature, None, kwargs, endpoint
+        )
         exchange = self._exchange(request, timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
         response: ChatResponse = self._pool.judge.answered(run, verdict)
@@ -122,6 +128,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
+        endpoint: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
@@ -138,18 +145,27 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
 
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
-        check_call(model, messages, kwargs)
+        check_call(model, messages, kwargs, endpoint)
         narrowed = narrowed_to(key_id, tags, region)
-        request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
+        request = ChatRequest(
+            model, messages, True, max_tokens, temperature, None, kwargs, endpoint
+        )
         pool = self._pool
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
             plan = self._plan(
-                model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
+                model,
+                provider,
+                pool.pinned(kwargs, narrowed),
+                max_retries,
+                timeout,
+                max_wait_seconds,
+                affinity,
             )
+            plan.is_stream, plan.response_format = True, kwargs.get("response_format")
             opened.append(self._exchange(request, timeouts))
-            return await pool.rotation.run(replace(plan, is_stream=True), opened[0])
+            return await pool.rotation.run(plan, opened[0])
 
         return ChatStream(start, pool.judge, lambda: opened[0].idle_s)
 
@@ -223,11 +239,12 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         return _sync(self.health)
 
     async def usage_summary(self) -> dict[str, Any]:
-        """Counts since the pool was made: total, by_provider, by_key, by_model; each with
-        successes, failures, tokens, prompt_tokens, completion_tokens and cost (USD or None).
-        Successes and failures are attempts.
+        """Counts since the pool was made; with state in Redis, of all who share it. ``total``,
+        ``by_provider``, ``by_key`` and ``by_model``, each with successes, failures, tokens,
+        prompt_tokens, completion_tokens and cost (USD or None). Successes and failures are
+        attempts.
         """
-        return self._pool.usage()
+        return await self._pool.usage()
 
     def cost(self, response: ChatResponse) -> float | None:
         """What an answer cost, in US dollars; None where no price is known."""
@@ -235,7 +252,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
 
     def usage_summary_sync(self) -> dict[str, Any]:
         """:meth:`usage_summary` for code without a loop."""
-        return self._pool.usage()
+        return _sync(self.usage_summary)
 
     def listen(self, listener: Listener) -> AbstractContextManager[None]:
         """``with lm.listen(print): ...`` hears one Event per thing that happens, in the thread
@@ -298,15 +315,17 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         """Any request but a stream, through the rotation. ``models``: the request's own, and
         those that it goes on to.
         """
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
         plan = self._plan(
             models or request.model,
             steering.provider,
-            narrowed_to(steering.key_id, steering.tags, steering.region),
+            self._pool.pinned(request.options, narrowed),
             steering.max_retries,
             steering.timeout,
             steering.max_wait_seconds,
             steering.affinity,
         )
+        plan.response_format = request.options.get("response_format")
         plan.stages = alike(plan.stages, type(request))
         exchange = self._exchange(request, steering.timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)

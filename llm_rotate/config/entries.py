@@ -44,7 +44,8 @@ Tags = Annotated[
     ),
 ]
 Dialect = Annotated[
-    Literal["openai", "anthropic", "gemini", "bedrock"], BeforeValidator(checks.dialect)
+    Literal["openai", "openai_responses", "anthropic", "gemini", "bedrock"],
+    BeforeValidator(checks.dialect),
 ]
 
 

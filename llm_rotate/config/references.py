@@ -9,7 +9,7 @@ from .catalogue import built_in, overlaid
 from .problems import Path, hint, nearest, problem
 
 # The dialects whose requests go to a base_url; the others find their own way.
-WITH_BASE_URL = frozenset({"openai", "anthropic", "bedrock"})
+WITH_BASE_URL = frozenset({"openai", "openai_responses", "anthropic", "bedrock"})
 # Fields of auth_config that say where AWS credentials come from.
 AWS_SOURCES = ("access_key_id", "profile", "role_arn")
 

@@ -110,6 +110,7 @@ class Bucket:
         "meters",
         "open",
         "opened_before",
+        "share",
         "spec",
     )
 
@@ -123,31 +124,44 @@ class Bucket:
         self.open = self.opened_before = self.generation = 0
         self.guess_from = self.guessed_at = math.inf
         self.guess_mark = 0
+        self.share = 1.0
         self.meters: list[Meter] = []
-        self._need_meters(-math.inf)
+        self._need_meters()
 
-    def meter(self, kind: int, since: float) -> Meter:
-        """The meter of a kind; where there is none, one that counts from ``since`` on."""
+    def meter(self, kind: int) -> Meter:
+        """The meter of a kind; where there is none, one that counts from now on."""
         for meter in self.meters:
             if meter.kind == kind:
                 return meter
         spec = self.spec
-        made = Meter(kind, spec.stated(kind), spec.burst(kind), spec.window_seconds, since)
+        made = Meter(
+            kind, spec.stated(kind), spec.burst(kind), spec.window_seconds, self.admitted[0]
+        )
+        made.share = self.share
+        made.rate()
         self.meters.append(made)
         return made
 
-    def refit(self, spec: BucketSpec) -> None:
+    def refit(self, spec: BucketSpec, now: float) -> None:
         """The limits changed by a reload: what was taken stays taken."""
+        self.tick(now)
         self.spec = spec
         for meter in self.meters:
             kind = meter.kind
             meter.reshape(spec.stated(kind), spec.burst(kind), spec.window_seconds, self.at)
-        self._need_meters(self.at)
+        self._need_meters()
 
-    def _need_meters(self, since: float) -> None:
+    def divide(self, share: float) -> None:
+        """Only this part of each limit is its own: others use the rest, unseen."""
+        self.share = share
+        for meter in self.meters:
+            meter.share = share
+            meter.rate()
+
+    def _need_meters(self) -> None:
         for kind in KINDS:
             if self.spec.stated(kind) < math.inf or (kind == REQUESTS and self.spec.learns):
-                self.meter(kind, since)
+                self.meter(kind)
 
     def tick(self, now: float) -> float:
         """The bucket's time at ``now``. It never goes back: while a clock is late it stands

@@ -69,7 +69,7 @@ def observe(
         reset = _reset_seconds(reading, bucket.spec)
         if reset is None:
             continue
-        meter = bucket.meter(reading.kind, at)
+        meter = bucket.meter(reading.kind)
         limit = reading.limit
         is_per_window = reset <= LATE_RESET * meter.window
         if limit is not None and 1.0 <= limit < LARGEST_AMOUNT and is_per_window:
@@ -119,7 +119,7 @@ def learn(bucket: Bucket, spec: BucketSpec, reservation: Reservation, now: float
         return False
     at = bucket.tick(now)
     recover(bucket, at)
-    meter = bucket.meter(REQUESTS, at)
+    meter = bucket.meter(REQUESTS)
     taken = min(meter.taken(at), meter.guess)
     if taken < FEWEST_TO_GUESS or meter.told < math.inf:
         return False
@@ -133,7 +133,7 @@ def recover(bucket: Bucket, at: float) -> None:
     """Sets the guess to what it has grown to at ``at``."""
     if bucket.guessed_at == math.inf:
         return
-    meter = bucket.meter(REQUESTS, at)
+    meter = bucket.meter(REQUESTS)
     windows = (at - bucket.guessed_at) / meter.window
     peak = bucket.guess_from / GUESS_SHARE
     guess = bucket.guess_from + GUESS_STEP * peak * windows

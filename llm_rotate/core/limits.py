@@ -18,6 +18,7 @@ from .outcome import Billing
 
 ROUNDING_SECONDS = 1e-6  # who waits as long as told must not be early by a float's last digit
 DAY_SECONDS = 86_400.0
+NO_DAY = -1.0  # ends: nothing was counted of one
 _AMOUNTS = ("tpm", "input_tpm", "output_tpm", "tpd", "max_cost_per_day")
 _NO_AMOUNTS = (None,) * len(_AMOUNTS)
 _NAMES = ("rpm", "tpm", "input_tpm", "output_tpm")
@@ -31,12 +32,20 @@ class Room(NamedTuple):
     is_learned: bool = False
 
 
+def words(limit: str, room: Room | None) -> str:
+    """Why there is no room, by the limit's name."""
+    if room is None:
+        return f"{limit}: the provider says that nothing is left"
+    learned = " (learned)" if room.is_learned else ""
+    return f"{limit} {room.taken:g} of {room.limit:g}{learned}"
+
+
 def wait_seconds(bucket: Bucket, spec: BucketSpec, cost: Tokens, now: float) -> float:
     """How long until a request of ``cost`` may go: 0.0 at once; inf never, because it is
     larger than a limit itself.
     """
     if spec is not bucket.spec:
-        bucket.refit(spec)
+        bucket.refit(spec, now)
     free = at = bucket.tick(now)
     if bucket.guessed_at < math.inf:
         recover(bucket, at)
@@ -47,8 +56,8 @@ def wait_seconds(bucket: Bucket, spec: BucketSpec, cost: Tokens, now: float) -> 
         free = max(free, due)
     if spec.has_day:
         free = max([free, *(due for due, _ in _day_dues(bucket, spec, cost))])
-    if spec.max_concurrency is not None and len(bucket.leases) >= spec.max_concurrency:
-        free = max(free, _lease_free_at(bucket, spec.max_concurrency, at))
+    if spec.max_concurrency is not None and len(bucket.leases) >= _slots(bucket, spec):
+        free = max(free, _lease_free_at(bucket, _slots(bucket, spec), at))
     return free - bucket.ahead - now + ROUNDING_SECONDS if free > at else 0.0
 
 
@@ -61,7 +70,7 @@ def tightest(bucket: Bucket, spec: BucketSpec, cost: Tokens, now: float) -> str 
     dues = [(meter.free_at(amounts[meter.kind], at), _NAMES[meter.kind]) for meter in bucket.meters]
     dues += _day_dues(bucket, spec, cost)
     if spec.max_concurrency is not None:
-        dues.append((_lease_free_at(bucket, spec.max_concurrency, at), "max_concurrency"))
+        dues.append((_lease_free_at(bucket, _slots(bucket, spec), at), "max_concurrency"))
     return max(dues)[1]
 
 
@@ -88,14 +97,26 @@ def _day_dues(bucket: Bucket, spec: BucketSpec, cost: Tokens) -> list[tuple[floa
             (spec.tpd, bucket.day_tokens, cost.input + cost.output, "tpd"),
             (spec.max_cost_per_day, bucket.day_dollars, cost.dollars, "max_cost_per_day"),
         )
-        if limit is not None and taken + amount > limit
+        if limit is not None and taken + amount > limit * bucket.share
     ]
 
 
-def _lease_free_at(bucket: Bucket, most: int, at: float) -> float:
+def _slots(bucket: Bucket, spec: BucketSpec) -> int:
+    """How many may be in flight; of a share of the limit at least one."""
+    most = spec.max_concurrency or 0
+    return most if bucket.share == 1.0 else max(1, int(most * bucket.share))
+
+
+def _held(bucket: Bucket, at: float) -> dict[LeaseId, float]:
+    """The leases that hold a slot; who neither settled nor renewed holds none."""
     leases = bucket.leases
     for lease_id in [lease_id for lease_id, until in leases.items() if until <= at]:
         del leases[lease_id]
+    return leases
+
+
+def _lease_free_at(bucket: Bucket, most: int, at: float) -> float:
+    leases = _held(bucket, at)
     return min(leases.values()) if len(leases) >= most else at
 
 
@@ -119,12 +140,11 @@ def reserve(
     bucket.open += 1
     requests, inputs, outputs = bucket.admitted
     bucket.admitted = mark = (requests + 1, inputs + inward, outputs + outward)
-    return Reservation(lease_id, at, cost, mark, bucket.day_ends, bucket.generation)
+    day_ends = bucket.day_ends if spec.has_day else NO_DAY
+    return Reservation(lease_id, at, cost, mark, day_ends, bucket.generation)
 
 
-def settle(
-    bucket: Bucket, spec: BucketSpec, reservation: Reservation, used: Tokens | None, now: float
-) -> bool:
+def settle(bucket: Bucket, reservation: Reservation, used: Tokens | None, now: float) -> bool:
     """Corrects what the reservation took to what was ``used``; None: nothing was sent, all is
     given back. Acts once, and returns True only then.
     """
@@ -139,9 +159,9 @@ def settle(
     inward, outward, dollars = used[0] - inward, used[1] - outward, used[2] - dollars
     more = (requests, inward + outward, inward, outward)
     for meter in bucket.meters:
-        if more[meter.kind]:
+        if more[meter.kind] and reservation.mark[0] > meter.since:
             meter.correct(more[meter.kind], reservation.at, at)
-    if spec.has_day and reservation.day_ends == bucket.day_ends:
+    if reservation.day_ends == bucket.day_ends:
         bucket.day_requests += requests
         bucket.day_tokens += more[1]
         bucket.day_dollars += dollars
@@ -153,13 +173,11 @@ def settle(
     return True
 
 
-def renew(
-    bucket: Bucket, spec: BucketSpec, reservation: Reservation, now: float, ttl: float
-) -> None:
+def renew(bucket: Bucket, reservation: Reservation, now: float, ttl: float) -> None:
     """The call is still in flight: its concurrency slot is kept ``ttl`` seconds more, and
     counted again where it had expired.
     """
-    if spec.max_concurrency is not None and not reservation.is_settled:
+    if bucket.spec.max_concurrency is not None and not reservation.is_settled:
         bucket.leases[reservation.lease_id] = bucket.tick(now) + ttl
 
 
@@ -184,9 +202,7 @@ def rooms(bucket: Bucket, spec: BucketSpec, now: float) -> dict[str, Room]:
     at = bucket.tick(now)
     recover(bucket, at)
     found = {
-        _NAMES[meter.kind]: Room(
-            meter.limit, meter.taken(at), meter.limit < spec.stated(meter.kind)
-        )
+        _NAMES[meter.kind]: Room(meter.limit, meter.taken(at), meter.is_learned)
         for meter in bucket.meters
         if meter.limit < math.inf
     }
@@ -194,7 +210,7 @@ def rooms(bucket: Bucket, spec: BucketSpec, now: float) -> dict[str, Room]:
         ("rpd", spec.rpd, bucket.day_requests),
         ("tpd", spec.tpd, bucket.day_tokens),
         ("max_cost_per_day", spec.max_cost_per_day, bucket.day_dollars),
-        ("max_concurrency", spec.max_concurrency, len(bucket.leases)),
+        ("max_concurrency", spec.max_concurrency, len(_held(bucket, at))),
     ):
         if limit is not None:
             found[name] = Room(limit, taken)

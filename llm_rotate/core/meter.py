@@ -18,7 +18,8 @@ clock, amounts whole):
 - ``left``, ``left_until``: what the provider said is left, less what was taken since; stands
   until then, or not at all if that is past.
 - ``told``: the limit that the provider states, ``guess``: the one that its refusals suggest
-  (inf: none). ``since``: what was taken before is not in the ring.
+  (inf: none). ``since``: requests that were
+  admitted before it began to count; what they took is not in the ring.
 
 Everything else follows from the stated limit: see ``shape``.
 """
@@ -60,6 +61,7 @@ class Meter:
         "pace",
         "per_second",
         "ring",
+        "share",
         "since",
         "slots",
         "told",
@@ -68,11 +70,12 @@ class Meter:
     )
 
     def __init__(
-        self, kind: int, stated: float, burst: float | None, window: float, since: float
+        self, kind: int, stated: float, burst: float | None, window: float, since: int
     ) -> None:
         self.kind = kind
         self.since = since
         self.told = self.guess = math.inf
+        self.share = 1.0
         self.total = self.last = 0
         self.full_at = self.full_until = self.left = self.left_until = 0.0
         self.shape(stated, burst, window)
@@ -89,6 +92,7 @@ class Meter:
 
     def reshape(self, stated: float, burst: float | None, window: float, now: float) -> None:
         """The same for a meter in use: what was taken moves along, to no earlier a time."""
+        self._advance(int(now * self.per_second))
         taken = [
             (slot + 1, self.ring[slot % self.slots])
             for slot in range(self.last - self.slots + 1, self.last + 1)
@@ -103,12 +107,19 @@ class Meter:
                 self.total += amount
 
     def rate(self) -> None:
-        """Sets what follows from the least of the stated, the told and the guessed limit."""
-        limit = self.limit = min(self._stated, self.told, self.guess)
+        """Sets what follows from the least of the stated, the told and the guessed limit, of
+        which ``share`` is this meter's own.
+        """
+        limit = self.limit = min(self._stated, self.told, self.guess) * self.share
         fewest = FEWEST_REQUESTS if self.kind == REQUESTS else 1.0
         usual = max(limit * BURST_SHARE, fewest)
         self.burst = min(usual if self._burst is None else self._burst, limit)
         self.pace = self.window / limit
+
+    @property
+    def is_learned(self) -> bool:
+        """The limit is lower than the configuration says."""
+        return min(self.told, self.guess) < self._stated
 
     def free_at(self, amount: int, now: float) -> float:
         """When ``amount`` may be taken: not after ``now`` if it may go, inf if never."""
@@ -147,8 +158,6 @@ class Meter:
 
     def correct(self, more: int, at: float, now: float) -> None:
         """What was taken at ``at`` was ``more`` (or less) than was said."""
-        if at <= self.since:
-            return
         slot = int(now * self.per_second)
         if slot != self.last:
             self._advance(slot)

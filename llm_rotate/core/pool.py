@@ -16,6 +16,9 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 20.0
 FREE = Tokens()
 
+Counts = Mapping[tuple[str, ...], Sequence[int]]
+"""Name -> what was counted of it, in an order that the counter knows."""
+
 Resets = Callable[[float], tuple[float, float]]
 """now -> the next two ends of the provider's day, as times of the same clock."""
 
@@ -117,6 +120,8 @@ class StateStore(Protocol):
       without readings, that it was a refusal for going too fast.
     - ``rooms``: how the limits of the candidates stand, by the bucket's name.
     - ``is_fresh``: by the local view, may the lease's key still go?
+    - ``count``: where this process's counts come from; ``counted``: those of all processes,
+      None where nobody else counts, or nobody can be asked.
     - ``catch_up``: learns what other processes changed; whether there was anything.
     - ``watch``: while calls wait, news of others come by themselves.
     - ``flush``: returns when all that was changed here is where others see it.
@@ -141,6 +146,8 @@ class StateStore(Protocol):
     def renew(self, leases: Sequence[Lease], now: float) -> None: ...
     def transition(self, changes: Sequence[Change], now: float) -> None: ...
     def state(self, subject: str) -> KeyState: ...
+    def count(self, unsaid: Callable[[], Counts]) -> None: ...
+    async def counted(self) -> Counts | None: ...
     async def catch_up(self) -> bool: ...
     async def flush(self) -> None: ...
     def watch(self, is_waiting: Callable[[], bool]) -> None: ...

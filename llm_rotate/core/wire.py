@@ -74,14 +74,16 @@ class Ready:
 
 # Keywords of a chat that become part of the prompt, and those that cap the answer.
 _PROMPTED = ("tools", "response_format")
-_CAPS = ("max_tokens", "max_completion_tokens")
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # A recording of 128 kbit/s at ten tokens a second; only where counting starts.
 _SOUND_BYTES_PER_TOKEN = 1_600.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat as one stage sends it: ``model`` is the name the provider knows."""
+    """A chat as one stage sends it: ``model`` is the name the provider knows; ``endpoint``
+    which of its service's it goes to, None for the usual.
+    """
 
     what: ClassVar[str] = "chat"
     model: str
@@ -91,6 +93,7 @@ class ChatRequest:
     temperature: float | None = None
     upstream: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    endpoint: str | None = None
 
     def units(self, estimator: Estimator) -> float:
         """Tokens of the prompt by the bare rule."""
@@ -112,6 +115,7 @@ class EmbedRequest:
 
     what: ClassVar[str] = "embeddings"
     stream: ClassVar[bool] = False
+    endpoint: ClassVar[str | None] = None
     model: str
     texts: Sequence[str]
     dimensions: int | None = None
@@ -158,6 +162,7 @@ class TranscribeRequest:
 
     what: ClassVar[str] = "transcriptions"
     stream: ClassVar[bool] = False
+    endpoint: ClassVar[str | None] = None
     model: str
     audio: Upload
     filename: str
@@ -215,7 +220,8 @@ class Verdict(Generic[T]):
     ``later_s``: seconds until the provider says it may be asked again. ``message``: its own
     words. ``key_sign``: the answer names this very key as bad, so it is no outage.
     ``held``: not over yet; whoever holds it reports the end. ``readings``: what the answer
-    says of rate limits.
+    says of rate limits. ``poll``: the provider still works on it; makes the request that asks
+    again. ``kept``: the name under which the provider keeps the answer for this key alone.
     """
 
     outcome: Outcome
@@ -231,6 +237,8 @@ class Verdict(Generic[T]):
     key_sign: bool = False
     held: bool = False
     readings: Sequence[Reading] = ()
+    poll: Callable[[Ready], HttpRequest] | None = None
+    kept: str | None = None
 
 
 class EventReader(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 from ..core.outcome import Outcome
@@ -16,6 +17,8 @@ from ..core.wire import (
     Dialect,
     EmbedRequest,
     EventReader,
+    HttpRequest,
+    Ready,
     Request,
     Verdict,
     operation,
@@ -25,6 +28,7 @@ from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
 from .judge import Judge
+from .polling import until_done
 from .run import Grant
 from .stages import Stage
 from .transport.seam import Answer, Timeouts, Transport, TransportError
@@ -62,6 +66,10 @@ def _as_sent(asked: Request, stage: Stage) -> Request:
     return replace(asked, **sent, **named)
 
 
+def _always() -> bool:
+    return True
+
+
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
     return dialect if isinstance(asked, ChatRequest) else operation(dialect, type(asked))
 
@@ -85,7 +93,7 @@ def bounds_of(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Bounds]:
 
 
 # What a chain's keywords may say of a chat alone.
-_CHATS_OWN = ("max_tokens", "temperature")
+_CHATS_OWN = ("max_tokens", "temperature", "endpoint")
 USUAL = Timeouts()
 # Seconds left to the first event of a stream whose headers took all the time there was.
 SHORTEST_WAIT = 0.001
@@ -110,6 +118,7 @@ class HttpExchange:
         self._body: Body = b""
         self._timeouts = USUAL
         self._stage: Stage | None = None
+        self._dialect: Dialect  # once a stage is prepared
         self._units: float | None = None
 
     def prepare(self, stage: Stage) -> None:
@@ -119,7 +128,8 @@ class HttpExchange:
         asked = self._asked
         if stage.model != asked.model or stage.upstream or stage.options:
             asked = _as_sent(asked, stage)
-        self._carrier = _carrier(stage.provider.dialect, asked)
+        self._dialect = stage.provider.dialect_at(asked.endpoint)
+        self._carrier = _carrier(self._dialect, asked)
         self._request = asked
         self._body = self._carrier.encode(asked, stage.endpoint)
         self._timeouts = self._timeouts_of(stage)
@@ -152,7 +162,10 @@ class HttpExchange:
             answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
             if self._request.stream and answer.status < 300:
                 return await self._open(grant, answer, sent_at)
-            return await self._read(grant, answer)
+            verdict = await self._read(grant, answer)
+            if verdict.poll is None:
+                return verdict
+            return await until_done(verdict, partial(self._ask_again, grant, ready), grant)
         except TransportError as error:
             cause = error.__cause__ or error
             return Verdict(error.outcome, message=str(error), error=cause)
@@ -165,16 +178,27 @@ class HttpExchange:
         except BaseException:
             answer.discard()
             raise
-        dialect, wall = grant.stage.provider.dialect, self._judge.wall()
+        wall = self._judge.wall()
         verdict = self._carrier.parse(self._request, answer.status, answer.headers, body, wall)
-        verdict.readings = dialect.readings(answer.headers, wall)
+        verdict.readings = self._dialect.readings(answer.headers, wall)
         return verdict
+
+    async def _ask_again(
+        self, grant: Grant, ready: Ready, poll: Callable[[Ready], HttpRequest]
+    ) -> Verdict[Any]:
+        """Whether the provider has done what it still worked on; also of a key that rests."""
+        try:
+            sent = self._transport.send(poll(ready), self._timeouts, _always, grant.limit_s)
+            return await self._read(grant, await sent)
+        except TransportError as error:
+            cause = error.__cause__ or error
+            return Verdict(error.outcome, message=str(error), error=cause)
 
     async def _open(self, grant: Grant, answer: Answer, sent_at: float) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
         like any answer, and another key takes over.
         """
-        dialect, now = grant.stage.provider.dialect, self._judge.now()
+        dialect, now = self._dialect, self._judge.now()
         reader = dialect.events(cast("ChatRequest", self._request))  # nothing else streams
         readings = dialect.readings(answer.headers, self._judge.wall())
         if readings:

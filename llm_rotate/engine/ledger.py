@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.pool import Counts
 from ..types import Usage
 
 Price = Callable[[str, str, Usage], float | None]
 
 
-@dataclass(slots=True)
-class Tally:
-    """One key and model. Attempts: answered, or refused and failed."""
+Name = tuple[str, ...]
+"""Provider, key_id and model ("" for none)."""
 
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """One key and model. Attempts: answered, or refused and failed. ``said``: what of it the
+    shared state was told.
+    """
+
+    name: Name = ("", "", "")
     successes: int = 0
     failures: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    said: tuple[int, ...] = (0,) * 5
 
     def answered(self, usage: Usage | None) -> None:
         self.successes += 1
@@ -28,61 +37,94 @@ class Tally:
             self.completion_tokens += usage.completion_tokens
             self.cached_tokens += usage.cached_tokens
 
+    def counts(self) -> tuple[int, ...]:
+        """All of them, in the order in which the shared state keeps them."""
+        return (
+            self.successes,
+            self.failures,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.cached_tokens,
+        )
+
 
 class Ledger:
     """All tallies, and the summary made from them."""
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str, str], Tally] = {}
+        self._tallies: dict[Name, Tally] = {}
+        self.touched: set[Tally] = set()
 
     def tally(self, provider: str, key_id: str, model: str | None) -> Tally:
         """The row for one key and model, made at first use."""
         name = (provider, key_id, model or "")
         found = self._tallies.get(name)
         if found is None:
-            found = self._tallies.setdefault(name, Tally())
+            found = self._tallies.setdefault(name, Tally(name))
         return found
 
-    def successes(self) -> dict[str, int]:
-        """Answers given, by key_id."""
-        counts: dict[str, int] = {}
-        for (_, key_id, _), row in list(self._tallies.items()):
-            counts[key_id] = counts.get(key_id, 0) + row.successes
-        return counts
+    def counts(self) -> Counts:
+        """What this process counted, by name."""
+        return {name: row.counts() for name, row in list(self._tallies.items())}
 
-    def summary(self, price: Price) -> dict[str, Any]:
-        """``total``, ``by_provider``, ``by_key`` and ``by_model``; each with successes,
-        failures, tokens (prompt + completion), prompt_tokens, completion_tokens and cost
-        (USD; None when no price is known).
-        """
-        groups: dict[str, dict[str, list[dict[str, Any]]]] = {
-            "by_provider": {},
-            "by_key": {},
-            "by_model": {},
-        }
-        lines = []
-        for (provider, key_id, model), row in list(self._tallies.items()):
-            line = _line(row, provider, model, price)
-            lines.append(line)
-            for group, name in zip(groups, (provider, key_id, model), strict=True):
-                if name:
-                    groups[group].setdefault(name, []).append(line)
-        by = {
-            group: {name: _sum(rows) for name, rows in named.items()}
-            for group, named in groups.items()
-        }
-        return {"total": _sum(lines), **by}
+    def unsaid(self) -> Counts:
+        """What was counted since this was last asked."""
+        touched, self.touched = self.touched, set()
+        more = {}
+        for row in touched:
+            now = row.counts()
+            more[row.name] = tuple(a - b for a, b in zip(now, row.said, strict=True))
+            row.said = now
+        return more
+
+    def forget(self) -> None:
+        """After a fork: what was counted so far, the parent says."""
+        self.unsaid()
 
 
-def _line(row: Tally, provider: str, model: str, price: Price) -> dict[str, Any]:
-    tokens = row.prompt_tokens + row.completion_tokens
-    usage = Usage(row.prompt_tokens, row.completion_tokens, tokens, row.cached_tokens)
+def successes(counts: Counts) -> dict[str, int]:
+    """Answers given, by key_id."""
+    found: dict[str, int] = {}
+    for (_, key_id, _), row in counts.items():
+        found[key_id] = found.get(key_id, 0) + row[0]
+    return found
+
+
+def summary(counts: Counts, price: Price) -> dict[str, Any]:
+    """``total``, ``by_provider``, ``by_key`` and ``by_model``; each with successes, failures,
+    tokens (prompt + completion), prompt_tokens, completion_tokens and cost (USD; None when no
+    price is known).
+    """
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {
+        "by_provider": {},
+        "by_key": {},
+        "by_model": {},
+    }
+    lines = []
+    for name, row in counts.items():
+        provider, _, model = name
+        line = _line(row, provider, model, price)
+        lines.append(line)
+        for group, member in zip(groups, name, strict=True):
+            if member:
+                groups[group].setdefault(member, []).append(line)
+    by = {
+        group: {member: _sum(rows) for member, rows in named.items()}
+        for group, named in groups.items()
+    }
+    return {"total": _sum(lines), **by}
+
+
+def _line(counts: Sequence[int], provider: str, model: str, price: Price) -> dict[str, Any]:
+    won, lost, prompt, completion, cached = counts
+    tokens = prompt + completion
+    usage = Usage(prompt, completion, tokens, cached)
     return {
-        "successes": row.successes,
-        "failures": row.failures,
+        "successes": won,
+        "failures": lost,
         "tokens": tokens,
-        "prompt_tokens": row.prompt_tokens,
-        "completion_tokens": row.completion_tokens,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
         "cost": price(provider, model, usage) if tokens else None,
     }
 

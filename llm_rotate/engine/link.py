@@ -16,6 +16,7 @@ from .clock import Clock
 from .lines import Lines, Moved, Unloaded
 
 PROBE_SECONDS = (0.2, 0.6)  # between two looks for a server that is away
+LATER_SECONDS = 1.0
 WATCH_SECONDS = (0.5, 0.9)  # between two looks for news while calls wait
 HOPS = 4  # a dropped connection, a script to load, a slot that moved
 CLOSING_ROUNDS = 5
@@ -71,6 +72,13 @@ class Link:
             if loop.is_running():
                 loop.call_soon_threadsafe(wire.soon)
                 return
+
+    def later(self) -> None:
+        """What the store counted is said within a second."""
+        loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises outside a loop
+        wire = self._wires.get(loop) if loop is not None else None
+        if wire is not None:
+            wire.later()
 
     def watch(self, is_waiting: Callable[[], bool]) -> None:
         """A call begins to wait: until none does, news of others are asked for by themselves."""
@@ -139,6 +147,7 @@ class _Wire:
         self._flushes: set[asyncio.Task[None]] = set()
         self._probe: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._watching: asyncio.TimerHandle | None = None
+        self._counting: asyncio.TimerHandle | None = None
         self.closer: AsyncGenerator[None, None] | None = None
 
     async def ask(self, ask: Ask) -> None:
@@ -152,6 +161,15 @@ class _Wire:
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._start)
+
+    def later(self) -> None:
+        """One flush within a second, if none comes before."""
+        if self._counting is None and not self._is_closing:
+            self._counting = self._loop.call_later(LATER_SECONDS, self._now)
+
+    def _now(self) -> None:
+        self._counting = None
+        self.soon()
 
     def _start(self) -> None:
         self._is_due = False
@@ -298,10 +316,10 @@ class _Wire:
         self._drop()
 
     def _cancel_timers(self) -> None:
-        for timer in (self._probe, self._watching):
+        for timer in (self._probe, self._watching, self._counting):
             if timer is not None:
                 timer.cancel()
-        self._probe = self._watching = None
+        self._probe = self._watching = self._counting = None
 
 
 async def _close_with_loop(wire: _Wire) -> AsyncGenerator[None, None]:

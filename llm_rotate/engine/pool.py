@@ -14,14 +14,15 @@ from typing import Any
 from ..config import LMRotateConfig
 from ..core.estimate import Estimator, TokenCount
 from ..core.keystate import Change, KeyState, Kind
-from ..core.pool import News, StateStore
+from ..core.pool import Counts, News, StateStore
 from ..errors import ConfigurationError
 from ..types import Usage
 from .assembly import Assembly, Narrowed
 from .clock import Clock, RealClock
 from .herald import Herald
+from .holders import Holders
 from .judge import Books, Judge
-from .ledger import Ledger
+from .ledger import Ledger, successes, summary
 from .loops import Loops
 from .prices import Prices
 from .report import HealthReport, LimitHealth, Limits, Snapshot, scope_name
@@ -78,11 +79,13 @@ class Pool:
         self.ledger = Ledger()
         herald = Herald(self.clock, UsageLog(self.price))
         estimator = Estimator(self._now.count, config.defaults.output_tokens)
-        books = Books(self.ledger, estimator, self.price, self._watch)
+        self.holders = Holders()
+        books = Books(self.ledger, estimator, self.price, self.holders, self._watch)
         self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
         self.rotation = Rotation(self.judge, self.revival, self.clock, seams.rng)
         self.store.listen(self._hear)
+        self.store.count(self.ledger.unsaid)
         self.judge.bell.began = self._watch_store
         _POOLS.add(self)
 
@@ -105,6 +108,10 @@ class Pool:
     def price(self, provider: str, model: str, usage: Usage) -> float | None:
         """US dollars; None where no price is known."""
         return self._now.prices(provider, model, usage)
+
+    def pinned(self, options: Mapping[str, Any], narrowed: Narrowed | None) -> Narrowed | None:
+        """``narrowed``, and to the one key that can go on from what the keywords name."""
+        return self.holders.narrow(options, narrowed, self.assembly)
 
     # -- stages
 
@@ -193,6 +200,7 @@ class Pool:
         self.loops.forget()
         self.store.forget_leases()
         self.judge.forget()
+        self.ledger.forget()
 
     # -- operators, reloads, reports
 
@@ -247,7 +255,7 @@ class Pool:
                 states,
                 self.clock.now(),
                 self.judge.wall_at,
-                self.ledger.successes(),
+                successes(await self._counts()),
                 self._in_flight(),
             ),
             quotas={key_id: quotas.quota(key_id) for key_id in self.assembly.keys},
@@ -279,9 +287,13 @@ class Pool:
             counts[grant.key.key_id] = counts.get(grant.key.key_id, 0) + 1
         return counts
 
-    def usage(self) -> dict[str, Any]:
-        """Counts of this process since it began."""
-        return self.ledger.summary(self.price)
+    async def usage(self) -> dict[str, Any]:
+        """Counts of all who share the state; else of this process since it began."""
+        return summary(await self._counts(), self.price)
+
+    async def _counts(self) -> Counts:
+        shared = await self.store.counted()
+        return self.ledger.counts() if shared is None else shared
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

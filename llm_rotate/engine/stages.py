@@ -21,7 +21,7 @@ from ..core.route import RouteStage
 from ..core.turns import Turns
 from ..core.wire import Dialect, Endpoint, Ready
 from ..errors import CapabilityError
-from ..providers import DIALECTS
+from ..providers import DIALECTS, at_endpoint
 from ..strategies import Strategy
 from .ledger import Tally
 from .queue import Queue
@@ -59,6 +59,13 @@ class ProviderFacts:
                 "acquire() lends its keys to the vendor's own SDK"
             )
         return found
+
+    def dialect_at(self, endpoint: str | None) -> Dialect:
+        """The one of an endpoint that a call names. Raises CapabilityError if there is none."""
+        if endpoint is None:
+            return self.dialect
+        name = at_endpoint(self.dialect_name, endpoint)
+        return self.dialect if name == self.dialect_name else DIALECTS[name]
 
     @property
     def judging_dialect(self) -> Dialect:

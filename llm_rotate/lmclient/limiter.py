@@ -118,7 +118,7 @@ class RateLimiter:
         """
         with self._lock:
             now = self._clock.now()
-            settle(self._bucket, self._spec, handle.reservation, Tokens(actual_tokens), now)
+            settle(self._bucket, handle.reservation, Tokens(actual_tokens), now)
             readings = readings_in(OPENAI_LIMITS, _headers(response_headers), self._clock.wall())
             if readings:
                 day = self._resets(now)[0] - now

@@ -34,7 +34,7 @@ from .faults import BEDROCK, broken, judge, request_id
 from .jsonio import dumps, loads
 from .parts import cannot, static_headers, written
 from .reading import as_dict
-from .schema import closed_at_anthropic, model_schema
+from .schema import closed_at_anthropic, schema_in
 from .stream import StreamReader
 
 # Tokens of thinking for a reasoning_effort where a model takes a budget, ours: 1,024 is the
@@ -196,14 +196,13 @@ def _add_user(body: dict[str, Any], value: Any, request: ChatRequest) -> None:  
 
 
 def _add_format(body: dict[str, Any], value: Any, request: ChatRequest) -> None:  # noqa: ARG001
-    schema, name = model_schema(value), getattr(value, "__name__", None)
+    schema, told = schema_in(value), as_dict(as_dict(value).get("json_schema"))
     if schema is None:
-        kind, told = as_dict(value).get("type"), as_dict(as_dict(value).get("json_schema"))
+        kind = as_dict(value).get("type")
         if kind == "text":
             return
-        schema, name = told.get("schema"), told.get("name")
-        if kind != "json_schema" or not isinstance(schema, dict):
-            cannot("bedrock", f"response_format {kind!r}; it takes a schema")
+        cannot("bedrock", f"response_format {kind!r}; it takes a schema")
+    name = getattr(value, "__name__", None) or told.get("name")
     told = {"schema": _json(closed_at_anthropic(schema)), **({"name": name} if name else {})}
     _put(
         body,

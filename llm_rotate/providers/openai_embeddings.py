@@ -28,7 +28,7 @@ from ..core.wire import (
 from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
 from .openai_answer import fault_in, usage_of
-from .openai_urls import for_model, url_of
+from .openai_urls import post
 from .parts import cannot, upstream_pin, written
 from .reading import as_dict, as_list, as_text, as_text_or_none
 
@@ -65,8 +65,7 @@ class OpenAIEmbeddings:
         ready: Ready,
         wall: float,  # noqa: ARG002 - of use to signers only
     ) -> HttpRequest:
-        url = for_model(url_of(ready.endpoint, "embeddings"), request.model)
-        return HttpRequest("POST", url, ready.headers, body)
+        return post(self, "embeddings", request, body, ready)
 
     def parse(
         self, request: EmbedRequest, status: int, headers: Headers, body: bytes, wall: float

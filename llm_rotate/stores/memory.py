@@ -10,7 +10,7 @@ from ..core.bucket import BucketSpec, Tokens
 from ..core.keystate import FRESH, Change, KeyState, Kind
 from ..core.learned import Reading
 from ..core.limits import Room
-from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
+from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Counts, Lease, News, Refused
 from .memory_limits import Buckets
 
 SWEEP_EVERY = 1000
@@ -156,6 +156,13 @@ class MemoryStore:
     def state(self, subject: str) -> KeyState:
         """The state of one subject as this process knows it."""
         return self._states.get(subject, FRESH)
+
+    def count(self, unsaid: Callable[[], Counts]) -> None:
+        """Nobody else counts."""
+
+    async def counted(self) -> Counts | None:
+        """Nobody else counts."""
+        return None
 
     async def catch_up(self) -> bool:
         """Nobody else changes anything."""

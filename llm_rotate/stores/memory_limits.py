@@ -8,7 +8,17 @@ from collections.abc import Mapping, Sequence
 from ..core.bucket import Bucket, BucketSpec, Reservation, Tokens
 from ..core.keystate import FRESH
 from ..core.learned import Reading, learn, observe
-from ..core.limits import Room, renew, reserve, rooms, settle, tightest, turn_day, wait_seconds
+from ..core.limits import (
+    Room,
+    renew,
+    reserve,
+    rooms,
+    settle,
+    tightest,
+    turn_day,
+    wait_seconds,
+    words,
+)
 from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Lease, News
 
 SWEEP_OVER = 4096
@@ -16,10 +26,18 @@ FORGET_SECONDS = 25 * 3600.0  # after the longest day nothing of it counts any m
 SMALLEST = FREE
 
 
+def room_news(name: str, now: float) -> News:
+    """There is room in a bucket for who was turned away."""
+    return News(name, now, FRESH, FRESH, is_room=True)
+
+
 class Buckets:
-    """What was taken of every limit, by the name of its scope."""
+    """What was taken of every limit, by the name of its scope. ``share``: the part of each
+    limit that is this process's own.
+    """
 
     def __init__(self) -> None:
+        self.share = 1.0
         self._buckets: dict[str, Bucket] = {}
         self._wanted: set[str] = set()
 
@@ -30,6 +48,8 @@ class Buckets:
         worst, name = 0.0, None
         for spec in candidate.buckets:
             bucket = self._buckets.get(spec.name) or self._made(spec, now)
+            if bucket.share != self.share:
+                bucket.divide(self.share)
             wait = wait_seconds(bucket, spec, cost, now)
             if wait > worst:
                 worst, name = wait, spec
@@ -41,7 +61,14 @@ class Buckets:
         buckets, lease_id = self._buckets, lease.id
         lease.reservations = tuple(
             [
-                reserve(buckets[spec.name], spec, lease_id, cost, now, LEASE_SECONDS)
+                reserve(
+                    buckets.get(spec.name) or self._made(spec, now),
+                    spec,
+                    lease_id,
+                    cost,
+                    now,
+                    LEASE_SECONDS,
+                )
                 for spec in lease.candidate.buckets
             ]
         )
@@ -52,16 +79,17 @@ class Buckets:
         gives = owed is None or owed.input < lease.cost.input or owed.output < lease.cost.output
         for spec, reservation in zip(lease.candidate.buckets, lease.reservations, strict=True):
             name = spec.name
-            settle(self._buckets[name], spec, reservation, owed, now)
-            if name in self._wanted and (gives or spec.max_concurrency is not None):
+            bucket = self._buckets[name]
+            settle(bucket, reservation, owed, now)
+            if name in self._wanted and (gives or bucket.spec.max_concurrency is not None):
                 self._wanted.discard(name)
-                news.append(News(name, now, FRESH, FRESH, is_room=True))
+                news.append(room_news(name, now))
         return news
 
     def renew(self, lease: Lease, now: float) -> None:
         """Keeps the lease's slots."""
         for spec, reservation in zip(lease.candidate.buckets, lease.reservations, strict=False):
-            renew(self._buckets[spec.name], spec, reservation, now, LEASE_SECONDS)
+            renew(self._buckets[spec.name], reservation, now, LEASE_SECONDS)
 
     def learn(
         self, lease: Lease, spec: BucketSpec, readings: Sequence[Reading], now: float
@@ -85,7 +113,7 @@ class Buckets:
             for spec in candidate.buckets:
                 bucket = self._buckets.get(spec.name) or Bucket(spec)
                 if bucket.spec is not spec:
-                    bucket.refit(spec)
+                    bucket.refit(spec, now)
                 found[spec.name] = rooms(bucket, spec, now)
         return found
 
@@ -133,15 +161,8 @@ class Buckets:
             is_full=True,
             is_too_large=too_large,
             least=now + max(least) if any(least) else 0.0,
-            why=self._words(spec, limit, now),
+            why=words(limit, rooms(self._buckets[spec.name], spec, now).get(limit)),
         )
-
-    def _words(self, spec: BucketSpec, limit: str, now: float) -> str:
-        room = rooms(self._buckets[spec.name], spec, now).get(limit)
-        if room is None:
-            return f"{limit}: the provider says that nothing is left"
-        learned = " (learned)" if room.is_learned else ""
-        return f"{limit} {room.taken:g} of {room.limit:g}{learned}"
 
     @staticmethod
     def _reserved(lease: Lease, spec: BucketSpec, bucket: Bucket, now: float) -> Reservation:

@@ -1,110 +1,42 @@
-"""State of many processes, in Redis. Pure: what is said to the server and what its answers
-mean; a Link in the engine carries both.
-
-The store is the local view at the same time: it is a MemoryStore that is told what others
-did with every answer, applies its own changes at once, and goes on alone when the server is
-away.
-"""
+"""State of many processes, in Redis."""
 
 from __future__ import annotations
 
-import itertools
-import math
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from ..core.bucket import Tokens
-from ..core.keystate import FRESH, HARDNESS, Change, KeyState, Kind
-from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
+from ..core.bucket import BucketSpec, Tokens
+from ..core.keystate import Change, KeyState
+from ..core.learned import Reading
+from ..core.limits import Room
+from ..core.pool import FREE, Candidate, Counts, Lease, Refused
 from ..errors import StoreError
-from .batch import LOCAL, Batch
-from .errands import ADMIT, CHANGE, KEEP, Ask, Command, Link
-from .memory import MemoryStore
-from .pending import Op, Pending
-from .records import ABSENT, Offer, Record, packed, unpacked
+from .accounts import Accounts
+from .batch import LOCAL
+from .conversation import Conversation
+from .counters import counts_of
+from .errands import LOOK, TALLY, Ask, Command, Link, Question, Script
+from .pending import Op
+from .rows import day_words, rooms_of, row_of
 
-NO_WORDS = ("", "", "", "")
-MOST_OPS = 500  # in one script call
-MOST_KEYS = 2000  # in one script call; a script's unpack ends at some 8000
-FAR_MS = 4_000_000_000_000_000  # longer is for ever
-KEEP_SECONDS = 3600.0
-FORGOTTEN_SECONDS = 86400.0  # beyond a rest's end, as in common.lua
 FLUSH_ROUNDS = 100
 
 
-class RedisStore(MemoryStore):
-    """The StateStore of many processes. ``raises``: no going on alone, a StoreError instead.
-
-    Changes of one subject go one after another, each judged again from what stands at the
-    server when its answer comes.
-    """
+class RedisStore(Conversation):
+    """The StateStore of many processes. ``raises``: no going on alone, a StoreError instead."""
 
     def __init__(self, namespace: str, link: Link, *, raises: bool = False) -> None:
-        super().__init__()
-        self._link = link
+        super().__init__(namespace, link)
         self._raises = raises
-        self._prefix = f"{{{namespace}}}s:"
-        self._shared = tuple(f"{{{namespace}}}{name}" for name in ("epoch", "count", "changed"))
-        self._begin()
-        self._epoch, self._count = "", 0
-        self._is_stale = self._is_lost = True
-        self._keep_at = -math.inf
-        self._told = 0
-        self._dirty: dict[str, tuple[int, bool]] = {}
-
-    def _begin(self) -> None:
-        self._name = uuid.uuid4().hex[:12]
-        self._pending = Pending()
-        self._unfreed: list[tuple[str, str]] = []
-
-    def _new_id(self) -> str:
-        return f"{self._name}-{next(self._ids)}"
-
-    # -- the StateStore
 
     async def admit(
         self, candidates: Sequence[Candidate], now: float, cost: Tokens = FREE
     ) -> Lease | Refused:
-        """Limits are each process's own: who has no room here is not asked for there."""
-        full = [barrier for each in candidates if (barrier := self._fullness(each, cost, now))]
-        if not full:
-            answer = await self._admit(candidates, now, cost)
-        else:
-            barred = {barrier.index for barrier in full}
-            roomy = [each for each in candidates if each.index not in barred]
-            answer = await self._admit(roomy, now, cost) if roomy else Refused(())
-        if isinstance(answer, Refused):
-            return Refused((*answer.blocked, *full))
-        return self._reserved(answer, cost, now)
-
-    def _fullness(self, candidate: Candidate, cost: Tokens, now: float) -> Blocked | None:
-        if not candidate.buckets:
-            return None
-        with self._lock:
-            return self._buckets.barrier(candidate, cost, now)
-
-    def _reserved(self, lease: Lease, cost: Tokens, now: float) -> Lease | Refused:
-        """The lease with what it takes, unless others took the room while it was asked for."""
-        if lease.reservations or not lease.candidate.buckets:
-            return lease
-        with self._lock:
-            barrier = self._buckets.barrier(lease.candidate, cost, now)
-            if barrier is None:
-                self._buckets.reserve(lease, cost, now)
-        if barrier is None:
-            return lease
-        self.settle(lease, (), now)
-        return Refused((barrier,))
-
-    async def _admit(
-        self, candidates: Sequence[Candidate], now: float, cost: Tokens
-    ) -> Lease | Refused:
         """The first candidate that may go, as a Lease; else why each may not."""
         link = self._link
         if not link.is_cut:
-            ask = Ask(self._new_id(), candidates, self._barred(candidates, now))
+            ask = Ask(self._new_id(), candidates, self._barred(candidates, now), cost)
             try:
                 await link.ask(ask)
             except BaseException:  # cancelled, perhaps with the answer already here
@@ -114,6 +46,62 @@ class RedisStore(MemoryStore):
                 return ask.answer
         self._check_alone()
         return await super().admit(candidates, link.now(), cost)
+
+    def settle(
+        self, lease: Lease, changes: Sequence[Change], now: float, owed: Tokens | None = None
+    ) -> None:
+        """As MemoryStore; the server hears of it in the next flush."""
+        if not lease.is_settled and lease.reservations and self._is_lent_there(lease):
+            self._say(lambda accounts: accounts.settle(lease.id, owed))
+        super().settle(lease, changes, now, owed)
+        self._link.later()
+
+    def learn(
+        self, lease: Lease, spec: BucketSpec, readings: Sequence[Reading], now: float
+    ) -> None:
+        """As MemoryStore; the server hears of it in the next flush."""
+        if not self._link.is_cut:
+            self._say(lambda accounts: accounts.told(lease.id, spec, readings))
+        super().learn(lease, spec, readings, now)
+
+    async def rooms(
+        self, candidates: Sequence[Candidate], now: float
+    ) -> Mapping[str, Mapping[str, Room]]:
+        """How the limits stand in the whole fleet, by the bucket's name."""
+        asked = {each.name: (each, one.resets) for one in candidates for each in one.buckets}
+        if asked and not self._link.is_cut:
+            args = [
+                word
+                for spec, resets in asked.values()
+                for word in (spec.name, row_of(spec), day_words(spec, resets, now))
+            ]
+            reply = await self._question(LOOK, args)
+            if reply is not None:
+                return rooms_of(list(asked), reply)
+        return await super().rooms(candidates, now)
+
+    def count(self, unsaid: Callable[[], Counts]) -> None:
+        """What the server adds up; said about once a second."""
+        self._counters.of(unsaid)
+
+    async def counted(self) -> Counts | None:
+        """The counts of the whole fleet; None where the server is away."""
+        if self._link.is_cut:
+            return None
+        self._counters.is_urgent = True
+        reply = await self._question(TALLY, ())
+        return None if reply is None else counts_of(reply)
+
+    async def _question(self, script: Script, args: Sequence[str]) -> Any:
+        """The server's reply; None where it is away."""
+        asked = Question(self._new_id())
+
+        def heard(reply: Any, now: float) -> None:  # noqa: ARG001 - as every command's
+            asked.answer, asked.reply = Refused(()), reply
+
+        asked.command = Command(script, self._shared, args, heard)
+        await self._link.ask(asked)
+        return asked.reply
 
     def decide(self, lease: Lease, changes: Sequence[Change], now: float) -> None:
         """As MemoryStore; the server hears of it in the next flush."""
@@ -131,6 +119,8 @@ class RedisStore(MemoryStore):
         super().renew(leases, now)
         if not self._link.is_cut:
             for lease in leases:
+                if lease.reservations and self._is_lent_there(lease):
+                    self._say(partial(Accounts.renew, lease=lease.id))
                 if not lease.is_decided:
                     self._post(
                         Op(subject, self._new_id(), now, frees=lease.id, word="renew")
@@ -172,6 +162,7 @@ class RedisStore(MemoryStore):
 
     async def aclose(self) -> None:
         """Sends what is left, and closes the connections."""
+        self._counters.is_urgent = True
         await self._link.aclose()
 
     def _check_alone(self) -> None:
@@ -180,23 +171,6 @@ class RedisStore(MemoryStore):
                 f"the shared state cannot be reached ({self._link.failure}): is the server up, "
                 "and state_store.redis_url right?"
             )
-
-    # -- what this process alone knows
-
-    def _barred(self, candidates: Sequence[Candidate], now: float) -> Mapping[int, Blocked]:
-        """Candidates that a ``local:`` subject keeps back."""
-        states = self._states
-        found = {}
-        for place, candidate in enumerate(candidates):
-            for subject in candidate.subjects:
-                if subject.startswith(LOCAL) and subject in states:
-                    alone = replace(candidate, subjects=(subject,))
-                    barrier, _, _ = self._look(alone, now)
-                    if barrier is not None:
-                        found[place] = barrier
-        return found
-
-    # -- changes, on their way
 
     def _publish(self, changes: Sequence[Change], now: float, lease: Lease | None = None) -> None:
         """Before the view takes them: each is judged from what the server was known to have."""
@@ -215,285 +189,3 @@ class RedisStore(MemoryStore):
             self._remember(ops)
         else:
             self._post(ops)
-
-    def _trials_there(self, lease: Lease) -> Iterable[str]:
-        """The trials that the server gave to the lease."""
-        if not lease.id.startswith(self._name):
-            return ()
-        return [subject for subject in lease.trials if not subject.startswith(LOCAL)]
-
-    def _frees(self, lease: Lease, now: float) -> list[Op]:
-        return [
-            Op(subject, self._new_id(), now, frees=lease.id)
-            for subject in self._trials_there(lease)
-        ]
-
-    def _post(self, ops: Iterable[Op]) -> None:
-        with self._lock:
-            for op in ops:
-                self._pending.add(op, self._states.get(op.subject, FRESH))
-        if self._pending.is_ready:
-            self._link.soon()
-
-    def _there(self, subject: str) -> KeyState:
-        """A state as the server was last heard to have it."""
-        return self._pending.known(subject) or self._states.get(subject, FRESH)
-
-    def _remember(self, ops: Iterable[Op]) -> None:
-        """While the server is away: what it will have to hear."""
-        with self._lock:
-            for op in ops:
-                if op.frees:
-                    self._unfreed.append((op.subject, op.frees))
-                if op.change is not None:
-                    stands = self._there(op.subject).version
-                    base, is_said = self._dirty.get(op.subject, (stands, False))
-                    self._dirty[op.subject] = (base, is_said or op.change.seen is None)
-
-    # -- the link's side
-
-    def outgoing(self, asks: Sequence[Ask], now: float) -> list[Command]:
-        """All that is to be said now, changes first."""
-        with self._lock:
-            taken = self._pending.take()
-            commands = [
-                self._change_command(taken[i : i + MOST_OPS], now)
-                for i in range(0, len(taken), MOST_OPS)
-            ]
-            if now >= self._keep_at:
-                commands.append(self._keep_command(now))
-            if asks or self._is_stale:
-                commands += self._admit_commands(asks)
-        return commands
-
-    def stale(self) -> None:
-        """A new connection: the server may not be what it was, and may not take writes."""
-        self._is_stale = True
-        self._keep_at = -math.inf
-
-    @property
-    def is_owing(self) -> bool:
-        """Whether something waits to be said."""
-        return self._pending.is_ready
-
-    def unsent(self) -> None:
-        """What was given out may not have been sent: it is said again."""
-        with self._lock:
-            self._pending.again()
-
-    def cut_off(self) -> None:
-        """The server is away: from here on the store is on its own."""
-        with self._lock:
-            self._remember(self._pending)
-            self._pending.clear()
-            self._is_stale = True
-
-    def unanswered(self, asks: Iterable[Ask]) -> None:
-        """The server may have admitted them all the same: their trials are given back when
-        it can be told.
-        """
-        with self._lock:
-            self._unfreed += [
-                (subject, ask.id)
-                for ask in asks
-                for candidate in ask.candidates
-                for subject in candidate.subjects
-                if subject in self._states and not subject.startswith(LOCAL)
-            ]
-
-    def abandoned(self, ask: Ask, now: float) -> None:
-        """Whoever asked has gone away."""
-        if isinstance(ask.answer, Lease):
-            self.settle(ask.answer, (), now)
-
-    # -- saying
-
-    def _change_command(self, taken: Sequence[Sequence[Op]], now: float) -> Command:
-        ops = list(itertools.chain.from_iterable(taken))
-        keys = [*self._shared, *(self._prefix + op.subject for op in ops)]
-        args = [self._epoch, str(int(LEASE_SECONDS * 1000))]
-        for op in ops:
-            words = NO_WORDS if op.word in ("free", "renew") else packed(op.new, now)
-            args += [op.subject, op.word, *words, op.id, op.frees]
-        return Command(CHANGE, keys, args, lambda reply, at: self._heard_change(ops, reply, at))
-
-    def _keep_command(self, now: float) -> Command:
-        self._keep_at = now + KEEP_SECONDS
-        endless = [
-            self._prefix + subject
-            for subject, state in self._states.items()
-            if state.kind is Kind.DISABLED and not subject.startswith(LOCAL)
-        ]
-        return Command(KEEP, [*self._shared, *endless], [], lambda reply, at: None)  # noqa: ARG005 - nothing to hear
-
-    def _admit_commands(self, asks: Sequence[Ask]) -> list[Command]:
-        commands, rest = [], list(asks)
-        while True:
-            batch = Batch()
-            while rest and len(batch.subjects) < MOST_KEYS and len(batch.asks) < MOST_OPS:
-                batch.add(rest.pop(0))
-            commands.append(self._admit_command(batch))
-            if not rest:
-                return commands
-
-    def _admit_command(self, batch: Batch) -> Command:
-        epoch = "" if self._is_stale else self._epoch
-        keys = [*self._shared, *(self._prefix + subject for subject in batch.subjects)]
-        lease_ms = str(int(LEASE_SECONDS * 1000))
-        args = [epoch, str(self._count), lease_ms, self._prefix, *batch.words()]
-        return Command(
-            ADMIT, keys, args, lambda reply, at: self._heard_admit(batch, epoch, reply, at)
-        )
-
-    # -- hearing
-
-    def _heard_change(self, ops: Sequence[Op], reply: Sequence[Any], now: float) -> None:
-        server_ms, epoch, before, after = _head(reply)
-        told: list[News] = []
-        with self._lock:
-            if epoch != self._epoch:
-                self._is_stale = self._is_lost = True
-                self._epoch = epoch
-            if before == self._count:
-                self._count = after
-            for op, is_done, text in zip(ops, reply[4::2], reply[5::2], strict=True):
-                if is_done or not self._is_lost:
-                    state = unpacked(text, server_ms, now).state
-                    self._pending.heard(op, bool(is_done), state)
-            for subject in dict.fromkeys(op.subject for op in ops):
-                if self._is_lost and subject in self._pending:
-                    continue  # what stood before it forgot is still to be told
-                stands = self._pending.answered(subject)
-                if stands is not None:
-                    told += self._learn(subject, Record(stands, is_tried=True), now)
-            is_more = self._pending.is_ready or self._is_stale
-        self._tell(told)
-        if is_more:
-            self._link.soon()
-
-    def _learn(self, subject: str, record: Record, now: float) -> list[News]:
-        """Takes a state into the view; news if it says something new."""
-        before, after = self._states.get(subject, FRESH), record.state
-        if after.version:
-            self._states[subject] = after
-        else:
-            self._states.pop(subject, None)
-        if (before.version, before.kind) != (after.version, after.kind):
-            return [News(subject, after.until, before, after)]
-        if record.is_tried or after.kind is Kind.ACTIVE or subject in self._trials:
-            return []
-        return [News(subject, max(now, after.until), after, after)]
-
-    def _heard_admit(self, batch: Batch, asked: str, reply: Sequence[Any], now: float) -> None:
-        server_ms, epoch, count, _ = _head([*reply[:3], 0])
-        texts = reply[3]
-        told: list[News] = []
-        with self._lock:
-            news = {
-                subject.decode(): unpacked(text, server_ms, now)
-                for subject, text in zip(texts[::2], texts[1::2], strict=True)
-            }
-            for subject, record in news.items():
-                if subject in self._pending:
-                    record = Record(self._pending.learn(subject, record.state), is_tried=True)
-                if asked == epoch:
-                    told += self._learn(subject, record, now)
-            self._is_lost |= epoch != self._epoch
-            self._count, self._epoch = count, epoch
-            if asked != epoch:
-                told += self._rejoin(news, now)
-            for ask, answer in zip(batch.asks, reply[4], strict=True):
-                ask.answer = self._answer(batch, ask, answer, reply[5], now)
-        self._tell(told)
-
-    def _tell(self, news: Sequence[News]) -> None:
-        self._told += len(news)
-        super()._tell(news)
-
-    def _answer(
-        self, batch: Batch, ask: Ask, granted: Any, barriers: Sequence[Any], now: float
-    ) -> Lease | Refused:
-        if granted:
-            lease = self._lease(ask, granted)
-            late = self._barred((lease.candidate,), now)
-            if not late:
-                self._hold(lease, now)
-                return lease
-            self._post(self._frees(lease, now))
-            return Refused((late[0],))
-        blocked = []
-        for place, candidate in enumerate(ask.candidates):
-            alone = ask.barred.get(place)
-            barrier = barriers[batch.number(candidate, place in ask.barred) - 1]
-            there = barrier and self._blocked(batch, candidate, barrier, now)
-            worst = [each for each in (there, alone) if each]
-            blocked.append(max(worst, key=lambda each: each.until))
-        return Refused(tuple(blocked))
-
-    def _blocked(
-        self, batch: Batch, candidate: Candidate, barrier: Sequence[Any], now: float
-    ) -> Blocked:
-        number, left_ms, is_trial = barrier
-        subject = batch.names[number - 1]
-        state = self._there(subject)
-        until = math.inf if int(left_ms) > FAR_MS else now + int(left_ms) / 1000.0
-        return Blocked(candidate.index, until, subject, state, bool(is_trial))
-
-    def _lease(self, ask: Ask, granted: Sequence[Any]) -> Lease:
-        candidate = ask.candidates[granted[0] - 1]
-        words = iter(granted[1:])
-        seen: list[KeyState] = []
-        trials: list[str] = []
-        for subject in candidate.subjects:
-            state = self._there(subject)
-            if subject.startswith(LOCAL):
-                is_tried = state.kind is not Kind.ACTIVE
-            else:
-                word = next(words)
-                is_tried = word.endswith(b"t")
-                version = int(word.rstrip(b"t"))
-                if version != state.version:
-                    state = replace(state, version=version) if version else FRESH
-            seen.append(state)
-            if is_tried:
-                trials.append(subject)
-        return Lease(ask.id, candidate, tuple(seen), tuple(trials))
-
-    # -- coming back
-
-    def _rejoin(self, news: Mapping[str, Record], now: float) -> list[News]:
-        """The server was away, or has lost what it knew: it is told what stands here."""
-        dropped = self._pending.drop() if self._is_lost else []
-        self._remember(dropped)
-        owed, self._unfreed = self._unfreed, []
-        ops = [Op(subject, self._new_id(), now, frees=lease) for subject, lease in owed]
-        told: list[News] = []
-        for subject, mine in list(self._states.items()):
-            if subject.startswith(LOCAL) or subject in self._pending:
-                continue
-            there = news.get(subject, ABSENT)
-            offer = self._offer(subject, mine, there.state, now)
-            if offer is not None and offer.upon(there.state, now) is not None:
-                self._pending.add(Op(subject, self._new_id(), now, offer), there.state)
-            else:
-                told += self._learn(subject, there, now)
-        for subject in news.keys() - self._states.keys():
-            told += self._learn(subject, news[subject], now)
-        self._dirty.clear()
-        self._is_stale = self._is_lost = False
-        self._post(ops)
-        return told
-
-    def _offer(self, subject: str, mine: KeyState, there: KeyState, now: float) -> Offer | None:
-        """What the server has to hear of a state: that was changed while it was away, that it
-        has lost, or of which it has only what was before (after a failover).
-        """
-        if subject in self._dirty:
-            return Offer(mine, *self._dirty[subject])
-        is_old = HARDNESS[mine.kind] and mine.until + FORGOTTEN_SECONDS < now
-        is_ahead = self._is_lost or mine.version > there.version
-        return Offer(mine) if is_ahead and mine.kind is not Kind.ACTIVE and not is_old else None
-
-
-def _head(reply: Sequence[Any]) -> tuple[int, str, int, int]:
-    return int(reply[0]), reply[1].decode(), int(reply[2]), int(reply[3])

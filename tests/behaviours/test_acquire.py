@@ -49,7 +49,12 @@ def ask_anthropic(client: Any, **more: Any) -> Any:
     )
 
 
+def ask_responses(client: Any, **more: Any) -> Any:
+    return client.responses.create(model=MODELS["openai_responses"], input="hello", **more)
+
+
 SDKS = {
+    "openai_responses": Sdk(openai.OpenAI, openai.AsyncOpenAI, ask_responses, openai.APIError),
     "openai": Sdk(openai.OpenAI, openai.AsyncOpenAI, ask_openai, openai.APIError),
     "anthropic": Sdk(
         anthropic.Anthropic, anthropic.AsyncAnthropic, ask_anthropic, anthropic.APIError

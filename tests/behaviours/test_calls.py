@@ -64,6 +64,11 @@ def sent(world: Any) -> dict[str, Any]:
     return world.sim.log[-1].body
 
 
+def said_in(body: dict[str, Any]) -> Any:
+    """The conversation in a request's body."""
+    return next(body[name] for name in ("messages", "input") if name in body)
+
+
 # -- C01
 
 
@@ -88,7 +93,7 @@ def test_C01_tools_go_round(provider):
     with fake_time(provider=provider) as world:
         call_id = world.run(scenario)
     assert call_id
-    _, call, result = map(json.dumps, sent(world)["messages"])
+    _, call, result = map(json.dumps, said_in(sent(world)))
     assert call_id in call
     assert call_id in result
     assert "sunny" in result
@@ -106,6 +111,12 @@ TOOL_CHOICES: dict[str, dict[str, Any]] = {
         "none": {"type": "none"},
         "required": {"type": "any"},
         "one": {"type": "tool", "name": "weather"},
+    },
+    "openai_responses": {
+        "auto": "auto",
+        "none": "none",
+        "required": "required",
+        "one": {"type": "function", "name": "weather"},
     },
     "aws_bedrock": {
         "auto": {"auto": {}},
@@ -189,7 +200,7 @@ def test_C02_images_as_bytes_data_urls_and_urls(provider, kind):
         return
     assert isinstance(answer, ChatResponse), answer
     assert answer.usage.prompt_tokens > 80  # the simulator counts an image
-    said = json.dumps(sent(world)["messages"])
+    said = json.dumps(said_in(sent(world)))
     wanted = "https://example.org/a.png" if kind == "url" else base64.b64encode(PNG).decode()
     assert wanted in said
 
@@ -200,7 +211,7 @@ def test_C02_a_pdf(provider):
     message = {"role": "user", "content": [{"type": "text", "text": "sum up"}, part]}
     with fake_time(provider=provider) as world:
         called(world, message)
-    assert base64.b64encode(PDF).decode() in json.dumps(sent(world)["messages"])
+    assert base64.b64encode(PDF).decode() in json.dumps(said_in(sent(world)))
 
 
 CANNOT: dict[str, Any] = {
@@ -341,6 +352,63 @@ ODD: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
         ),
     },
 }
+ODD["openai_responses"] = {
+    "thinking first": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+                {"type": "message", "content": [{"type": "output_text", "text": "yes"}]},
+            ],
+        },
+        {"content": "yes", "reasoning": "hm", "finish_reason": "completed"},
+    ),
+    "hidden thinking": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "reasoning", "summary": [], "encrypted_content": "sealed"},
+                {"type": "message", "content": [{"type": "output_text", "text": "yes"}]},
+            ],
+        },
+        {"content": "yes", "reasoning": "", "finish_reason": "completed"},
+    ),
+    "refused": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "message", "content": [{"type": "refusal", "refusal": "I will not"}]}
+            ],
+        },
+        {"content": "", "finish_reason": "completed"},
+    ),
+    "filtered": (
+        {
+            "status": "incomplete",
+            "incomplete_details": {"reason": "content_filter"},
+            "output": [],
+        },
+        {"content": "", "finish_reason": "content_filter"},
+    ),
+    "cut off": (
+        {
+            "status": "incomplete",
+            "incomplete_details": {"reason": "max_output_tokens"},
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": "ye"}]}],
+        },
+        {"content": "ye", "finish_reason": "max_output_tokens"},
+    ),
+    "searched first": (
+        {
+            "status": "completed",
+            "output": [
+                {"type": "web_search_call", "status": "completed"},
+                {"type": "message", "content": [{"type": "output_text", "text": "yes"}]},
+            ],
+        },
+        {"content": "yes", "finish_reason": "completed"},
+    ),
+}
 ODD_CASES = [(provider, kind) for provider, kinds in ODD.items() for kind in kinds]
 
 
@@ -360,6 +428,16 @@ def test_C03_odd_answers_are_answers(provider, kind):
 NO_ANSWERS: dict[str, list[Any]] = {
     "openai": [{}, {"choices": []}, {"choices": None}, [], "words", b"", b"{", b"\xff\xfe"],
     "anthropic": [{}, {"content": None}, {"type": "message"}, [], "words", b"", b"{", b"\xff\xfe"],
+    "openai_responses": [
+        {},
+        {"output": None},
+        {"output": "x"},
+        [],
+        "words",
+        b"",
+        b"{",
+        b"\xff\xfe",
+    ],
     "aws_bedrock": [{}, {"output": None}, {"output": {}}, [], "words", b"", b"{", b"\xff\xfe"],
 }
 

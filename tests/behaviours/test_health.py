@@ -34,6 +34,7 @@ from .world import HELLO, MODELS, World
 OTHER_MODEL = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-5",
+    "openai_responses": "gpt-5",
     "aws_bedrock": "amazon.nova-lite-v1:0",
 }
 NAMED_DEFAULTS = {"cooldown_seconds": 30, "quarantine_seconds": 300}
@@ -172,7 +173,7 @@ def test_R07_refused_for_one_model_the_key_rests_for_that_model_only(
 
 # -- R08
 
-QUOTA: Mapping[str, list[tuple[int, Any]]] = {
+QUOTA: dict[str, list[tuple[int, Any]]] = {
     "openai": [
         (429, {"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}),
         (429, {"error": {"message": "You exceeded your current quota, please check your plan"}}),
@@ -192,6 +193,7 @@ QUOTA: Mapping[str, list[tuple[int, Any]]] = {
         (402, None),
     ],
 }  # fmt: skip
+QUOTA["openai_responses"] = QUOTA["openai"]
 QUOTA_CASES = [(provider, *row) for provider, rows in QUOTA.items() for row in rows]
 
 
@@ -470,6 +472,7 @@ SPELLINGS: Mapping[str, list[tuple[dict[str, str], Any, float]]] = {
     ],
     "aws_bedrock": [*EVERYWHERE],
 }  # fmt: skip
+SPELLINGS["openai_responses"] = SPELLINGS["openai"]
 SPELLING_CASES = [(provider, *row) for provider, rows in SPELLINGS.items() for row in rows]
 
 

@@ -17,6 +17,7 @@ from .world import HELLO, World
 OTHER_MODEL = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-5",
+    "openai_responses": "gpt-5",
     "aws_bedrock": "amazon.nova-lite-v1:0",
 }
 

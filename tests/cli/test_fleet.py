@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import pty
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,7 @@ from llm_rotate.engine.report import (
 from llm_rotate.testing import Simulator
 from tests.redis_server import RedisServer, free_port
 
-from .command import entry, environment, registry, run, start
+from .command import PROGRAM, entry, environment, registry, run, start
 
 MODEL = "gpt-4o-mini"
 ACTS = ("rest", "reset", "disable", "enable")
@@ -153,6 +157,29 @@ def test_watch_looks_again_says_when_redis_is_away_and_ends_quietly(
             _, errors = watching.communicate(timeout=20)
             server.close()
     assert (watching.returncode, errors) == (130, "")
+
+
+def test_in_a_terminal_the_table_is_drawn_anew_in_its_place(file: Path) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "health", "-c", str(file), "--watch", "--every", "0.1"],
+        env=environment() | {"TERM": "xterm", "COLUMNS": "80"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    ) as watching:
+        os.close(theirs)
+        drawn = b""
+        while drawn.count(b"anthropic") < 3:
+            drawn += os.read(ours, 4096)
+        watching.send_signal(signal.SIGINT)
+        with suppress(OSError):  # the terminal's end
+            while said := os.read(ours, 4096):
+                drawn += said
+    os.close(ours)
+    assert watching.returncode == 130
+    assert b"\x1b[1A" in drawn  # up again, line by line
+    assert b"\x1b[32mactive" in drawn
 
 
 def until(lines: Iterator[dict[str, Any]], true: Any, seconds: float = 10.0) -> None:

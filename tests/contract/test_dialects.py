@@ -44,6 +44,7 @@ class Case:
     said: Callable[[Any], Any]  # the assistant's message in an answer
     sent: Callable[[Any], Any]  # the same, where a request has it as its last message but one
     framed: Callable[..., bytes]
+    finish: str = "stop"
 
     @property
     def stream(self) -> bytes:
@@ -78,6 +79,28 @@ def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 OPENAI_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 ANTHROPIC_USAGE = {"input_tokens": 3, "output_tokens": 2}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "status": "completed",
+    "output": [
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+            "encrypted_content": "sealed",
+        },
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+        },
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
+    ],
+    "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+}
 BEDROCK_USAGE = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
 CASES = [
     Case(
@@ -168,6 +191,27 @@ CASES = [
         lambda request: request["messages"][-2]["content"],
         frames,
     ),
+    Case(
+        "openai_responses",
+        Endpoint("openai", "https://x.test/v1"),
+        RESPONSE,
+        [
+            {"type": "response.created", "response": RESPONSE | {"status": "in_progress", "output": []}},
+            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning"}},
+            {"type": "response.reasoning_summary_part.added", "output_index": 0, "summary_index": 0},
+            {"type": "response.reasoning_summary_text.delta", "output_index": 0, "delta": "hm"},
+            {"type": "response.output_item.done", "output_index": 0, "item": RESPONSE["output"][0]},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "hel"},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "lo"},
+            {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": "{}"},
+            {"type": "response.completed", "response": RESPONSE},
+        ],
+        {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+        lambda answer: answer["output"],
+        lambda request: request["input"][1:-1],
+        sse,
+        "completed",
+    ),
 ]  # fmt: skip
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -192,12 +236,12 @@ def streamed(case: Case, *pieces: bytes) -> list[StreamChunk | Verdict[ChatRespo
     return found
 
 
-def is_right(response: ChatResponse | None) -> bool:
+def is_right(response: ChatResponse | None, finish: str) -> bool:
     assert response is not None
     (call,) = response.tool_calls
     counts = (response.usage.prompt_tokens, response.usage.completion_tokens)
     return (
-        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", "stop")
+        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", finish)
         and call == CALL
         and counts == (3, 2)
         and response.usage.total_tokens == 5
@@ -221,7 +265,7 @@ def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> Non
 
 
 def test_F01_an_unknown_dialect_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="anthropic, bedrock, openai"):
+    with pytest.raises(ConfigurationError, match="anthropic, bedrock, openai, openai_responses"):
         dialect("opanai")
 
 
@@ -243,7 +287,7 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
 def test_C01_C03_an_answer_is_the_same_shape_from_every_provider(case: Case) -> None:
     verdict = parse(case, json.dumps(case.answer).encode())
     assert verdict.outcome is Outcome.OK
-    assert is_right(verdict.value)
+    assert is_right(verdict.value, case.finish)
     assert verdict.value is not None
     assert verdict.value.raw == case.answer
     assert verdict.used == verdict.value.usage
@@ -308,7 +352,7 @@ def test_any_dialect_carries_text_and_calls_of_anothers_answer(case: Case, giver
 def test_S02_S04_a_stream_is_the_same_at_every_split(case: Case) -> None:
     whole = streamed(case, case.stream)
     assert isinstance(whole[-1], Verdict)
-    assert is_right(whole[-1].value)
+    assert is_right(whole[-1].value, case.finish)
     assert streamed(case, *(case.stream[i : i + 1] for i in range(len(case.stream)))) == whole
     for cut in range(len(case.stream)):
         assert streamed(case, case.stream[:cut], case.stream[cut:]) == whole

@@ -156,7 +156,7 @@ def named(code: str, message: str) -> dict[str, Any]:
     return {"__type": f"com.amazon.coral.service#{code}", "message": message}
 
 
-CASES: Mapping[str, Mapping[Outcome, Case]] = {
+CASES: dict[str, Mapping[Outcome, Case]] = {
     "openai": SAME
     | {
         Outcome.RATE_LIMITED: Case(429, said("slow down", code="rate_limit_exceeded")),
@@ -199,8 +199,14 @@ CASES: Mapping[str, Mapping[Outcome, Case]] = {
         Outcome.OVERLOADED: Case(429, named("ModelNotReadyException", "warming up")),
     },
 }
+CASES["openai_responses"] = {
+    outcome: case
+    for outcome, case in CASES["openai"].items()
+    if outcome is not Outcome.UPSTREAM_FAILED
+}
 # What a dialect has no words for: no broker speaks it, or its limits do not tell.
 UNSAID = {
+    ("openai_responses", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.TOO_LARGE_FOR_KEY),
     ("bedrock", Outcome.UPSTREAM_FAILED),

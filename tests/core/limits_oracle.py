@@ -21,7 +21,7 @@ def admit(bucket, cost, now, lease_id=1):
 
 
 def give_back(bucket, reservation, used, now):
-    return settle(bucket, bucket.spec, reservation, used, now)
+    return settle(bucket, reservation, used, now)
 
 
 def heaviest(log, window):

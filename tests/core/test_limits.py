@@ -130,7 +130,7 @@ class AgainstTheOracle(RuleBasedStateMachine):
     @rule()
     def a_reload_with_the_same_limit_changes_nothing(self):
         self.spec = BucketSpec("k", tpm=self.limit)
-        self.bucket.refit(self.spec)
+        self.bucket.refit(self.spec, self.now)
 
     @invariant()
     def nothing_is_negative(self):
@@ -288,15 +288,15 @@ def test_slots_are_counted_freed_expired_and_renewed():
     bucket = Bucket(spec)
     first, second = (admit(bucket, ONE, T0 + i, lease_id=i) for i in range(2))
     assert wait_seconds(bucket, spec, ONE, T0 + 2) == pytest.approx(58.0, abs=0.01)
-    renew(bucket, spec, first, T0 + 40, TTL)
+    renew(bucket, first, T0 + 40, TTL)
     assert wait_seconds(bucket, spec, ONE, T0 + 40) == pytest.approx(21.0, abs=0.01)
     assert admit(bucket, ONE, T0 + 61, lease_id=2)
     assert admit(bucket, ONE, T0 + 62, lease_id=3) is None
     give_back(bucket, first, ONE, T0 + 62)
     assert admit(bucket, ONE, T0 + 62, lease_id=3)
-    renew(bucket, spec, second, T0 + 62, TTL)
+    renew(bucket, second, T0 + 62, TTL)
     assert len(bucket.leases) == 3, "a call that lives on though its lease expired is counted"
-    renew(bucket, spec, first, T0 + 62, TTL)
+    renew(bucket, first, T0 + 62, TTL)
     assert len(bucket.leases) == 3, "a settled one is not"
 
 
@@ -351,7 +351,7 @@ def test_a_clock_that_goes_back_never_admits_more(back):
         lease = admit(bucket, ONE, clock, second)
         if lease:
             taken.append((float(second), 1))
-            settle(bucket, spec, lease, ONE, clock)
+            settle(bucket, lease, ONE, clock)
     assert heaviest(taken, 60.0) <= 60
     assert sum(1 for at, _ in taken if at > 340) >= 50, "and goes on afterwards"
 
@@ -416,13 +416,13 @@ def test_a_finer_ring_forgets_nothing_early_and_gives_nothing_back_twice():
     bucket = Bucket(BucketSpec("k", tpm=90, token_burst=90))
     lease, other = (admit(bucket, Tokens(30, 0), T0 + at) for at in (0.2, 0.9))
     fine = BucketSpec("k", tpm=900, token_burst=900)
-    bucket.refit(fine)
+    bucket.refit(fine, T0 + 0.9)
     for each in (lease, other):
         give_back(bucket, each, Tokens(), T0 + 1.5)
     assert rooms(bucket, fine, T0 + 1.5)["tpm"].taken == 30, "whose slot is not known"
     again = Bucket(BucketSpec("k", tpm=90, token_burst=90))
     admit(again, Tokens(30, 0), T0 + 0.9)
-    again.refit(fine)
+    again.refit(fine, T0 + 0.9)
     assert rooms(again, fine, T0 + 60.85)["tpm"].taken == 30
     assert rooms(again, fine, T0 + 62)["tpm"].taken == 0
 

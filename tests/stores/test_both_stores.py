@@ -5,7 +5,6 @@ The steps at Redis are done by two processes in turns, which share nothing but t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +22,7 @@ from llm_rotate.stores.memory import MemoryStore
 from llm_rotate.stores.redis import RedisStore
 from tests.redis_server import RedisServer
 
-from .direct import Clock, direct_store
+from .direct import Clock, direct_store, done
 
 POLICY = Policy(cooldown_seconds=30.0, quarantine_seconds=300.0, max_consecutive_failures=3)
 KEYS = ("a", "b", "c")
@@ -96,8 +95,8 @@ class Both(RuleBasedStateMachine):
     @rule(window=WINDOWS, where=st.sampled_from([0, 1]))
     def admit(self, window: list[Candidate], where: int) -> None:
         store = self.processes[where]
-        here = asyncio.run(self.memory.admit(window, self.now))
-        there = asyncio.run(store.admit(window, self.now))
+        here = done(self.memory.admit(window, self.now))
+        there = done(store.admit(window, self.now))
         if isinstance(here, Refused):
             assert isinstance(there, Refused)
             assert shown_barriers(here.blocked) == shown_barriers(there.blocked)
@@ -155,7 +154,7 @@ class Both(RuleBasedStateMachine):
     @invariant()
     def all_know_the_same(self) -> None:
         for store in (*self.processes, *self.processes):
-            asyncio.run(store.flush())
+            done(store.flush())
         for subject in SUBJECTS:
             for store in self.processes:
                 assert shown(self.memory.state(subject)) == shown(store.state(subject)), subject
@@ -189,7 +188,7 @@ class Apart(RuleBasedStateMachine):
 
     @rule(window=WINDOWS, store=st.sampled_from([0, 1]))
     def admit(self, window: list[Candidate], store: int) -> None:
-        answer = asyncio.run(self.processes[store].admit(window, self.now))
+        answer = done(self.processes[store].admit(window, self.now))
         if isinstance(answer, Lease):
             self.live.append((answer, self.processes[store]))
 
@@ -215,7 +214,7 @@ class Apart(RuleBasedStateMachine):
 
     @rule(where=st.sampled_from([0, 1]))
     def flush(self, where: int) -> None:
-        asyncio.run(self.processes[where].flush())
+        done(self.processes[where].flush())
 
     @rule()
     def forget(self) -> None:
@@ -227,9 +226,9 @@ class Apart(RuleBasedStateMachine):
             store.settle(lease, (), self.now)
         here, there = self.processes
         for store in (here, there, here, there):
-            asyncio.run(store.flush())
+            done(store.flush())
         fresh = direct_store(self.client, self.clock)
-        asyncio.run(fresh.flush())
+        done(fresh.flush())
         for subject in SUBJECTS:
             states = [shown(each.state(subject)) for each in (here, there, fresh)]
             if fresh.state(subject).kind is not Kind.ACTIVE:

@@ -77,7 +77,7 @@ def test_D06_a_cluster_serves_each_namespace_from_one_slot(cluster: list[RedisSe
 
             asyncio.run(scenario())
     names = [name for node in cluster for name in node.do("KEYS", "*")]
-    assert len(names) == len(set(names)) == 4 * 4
+    assert len(names) == len(set(names)) == 4 * 5
 
 
 def test_a_cluster_is_found_by_any_node_that_answers(cluster: list[RedisServer]) -> None:

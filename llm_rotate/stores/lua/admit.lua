@@ -1,11 +1,15 @@
 -- Answers many requests in one step, each with the first of its candidates that may go.
--- ARGV: 1 epoch and 2 count as the caller knows them, 3 lease ms, 4 the prefix of states,
+-- ARGV: 1 epoch and 2 count as the caller knows them, 3 lease ms, 4 number of buckets,
 -- 5 number of candidates, 6 number of lists, then
---   per candidate "flag subject# subject# ..." ("-": it may not go for reasons of its own),
---   per list "candidate# candidate# ...", per request "lease_id list#".
+--   per bucket its name, its limits (see FIELDS), seconds until the next two ends of its day
+--     ("": it has none),
+--   per candidate "flag subject# ... |bucket# ..." ("-": it may not go for reasons of its own),
+--   per list "candidate# candidate# ...", per request "lease_id list# input output dollars".
 -- Reply: now, epoch, count, news {subject, state, ...}, per request {place in its list,
--- version or versiont (a trial) of each subject} or 0, per candidate {subject#, ms, 1 if a
--- trial} or 0.
+-- version or versiont (a trial) of each subject}, or 0, or where limits may be the reason
+-- {0, per candidate of its list {bucket#, seconds, seconds for the smallest, the limit's
+-- name, the limit, what is taken of it, 1 if learned} or 0}; per candidate {subject#, ms, 1
+-- if a trial} or 0.
 local values = redis.call('MGET', unpack(KEYS))
 local epoch = epoch_of(values[1])
 local count = tonumber(values[1] and values[2] or 0)
@@ -16,11 +20,11 @@ local function news(since)
   for first = 1, #subjects, 1000 do
     local names = {}
     for i = first, math.min(first + 999, #subjects) do
-      names[#names + 1] = ARGV[4] .. subjects[i]
+      names[#names + 1] = SPACE .. 's:' .. subjects[i]
     end
     for i, value in ipairs(redis.call('MGET', unpack(names))) do
       local subject = subjects[first + i - 1]
-      if not value then
+      if not value and string.sub(subject, 1, 5) ~= 'room|' then
         redis.call('ZREM', KEYS[3], subject)
       end
       found[#found + 1] = subject
@@ -36,20 +40,30 @@ if count > since then
   heard = news(since)
 end
 
-local candidates, lists = {}, {}
+local limits, candidates, lists = {}, {}, {}
 local row = 6
+for i = 1, tonumber(ARGV[4]) do
+  limits[i] = {number = i, name = ARGV[row + 1], row = ARGV[row + 2], day = ARGV[row + 3]}
+  row = row + 3
+end
 for i = 1, tonumber(ARGV[5]) do
-  local words = {}
-  for word in string.gmatch(ARGV[row + i], '%S+') do
+  local subjects, numbers = string.match(ARGV[row + i], '^([^|]*)|?(.*)$')
+  local words, needs = {}, {}
+  for word in string.gmatch(subjects, '%S+') do
     words[#words + 1] = word
   end
-  candidates[i] = {is_barred = words[1] == '-', subjects = words}
+  for word in string.gmatch(numbers, '%d+') do
+    needs[#needs + 1] = limits[tonumber(word)]
+  end
+  candidates[i] = {is_barred = words[1] == '-', subjects = words, limits = needs}
 end
 row = row + #candidates
 for i = 1, tonumber(ARGV[6]) do
   local list = {}
   for word in string.gmatch(ARGV[row + i], '%d+') do
-    list[#list + 1] = candidates[tonumber(word)]
+    local candidate = candidates[tonumber(word)]
+    list[#list + 1] = candidate
+    list.is_limited = list.is_limited or #candidate.limits > 0
   end
   lists[i] = list
 end
@@ -112,28 +126,102 @@ local function lend(candidate, lease, place)
   return granted
 end
 
-local function answer(lease, list)
-  for place, candidate in ipairs(list) do
-    if holds(candidate, lease) then -- asked before, the answer was lost
-      return lend(candidate, lease, place)
+-- The candidate's bucket that has no room for longest, or nil.
+local function fullness(candidate, cost)
+  local worst, longest, name = nil, 0, nil
+  for _, limit in ipairs(candidate.limits) do
+    local bucket = bucket_of(limit.name, limit.row)
+    if limit.day ~= '' and seconds >= bucket.day_ends then
+      turn_day(bucket, limit.name, limit.day)
+    end
+    local wait, due = wait_for(bucket, limit.name, cost)
+    limit.is_full = wait > 0
+    if wait > longest then
+      worst, longest, name = limit, wait, due
     end
   end
+  return worst, longest, name
+end
+
+-- Somebody is turned away: told once there is room, with the wait of the smallest request.
+local function turned_away(candidate)
+  local least = 0
+  for _, limit in ipairs(candidate.limits) do
+    local bucket = bucket_of(limit.name)
+    if limit.is_full and not bucket.is_wanted then
+      bucket.is_wanted, changed[limit.name] = true, true
+    end
+    least = math.max(least, (wait_for(bucket, limit.name, SMALLEST)))
+  end
+  return least
+end
+
+local function why(candidate, cost)
+  local worst, longest, name = fullness(candidate, cost)
+  if not worst then
+    return 0
+  end
+  local found = {worst.number, decimal(longest), decimal(turned_away(candidate)), name}
+  for _, room in ipairs(rooms_of(bucket_of(worst.name), worst.name)) do
+    if room[1] == name then
+      found[5], found[6], found[7] = room[2], room[3], room[4]
+    end
+  end
+  return found
+end
+
+local function reserve_all(candidate, lease, cost, place)
+  if #candidate.limits > 0 then
+    local took = {place = place}
+    for i, limit in ipairs(candidate.limits) do
+      took[i] = reserve(bucket_of(limit.name), limit.name, lease, cost)
+    end
+    keep_taken(lease, took)
+  end
+end
+
+-- Asked before, and the answer was lost: where the lease was lent then.
+local function lent(lease, list)
+  local took = list.is_limited and taken_by(lease)
+  if took then
+    return took.place
+  end
   for place, candidate in ipairs(list) do
-    if not candidate.is_barred and not barrier(candidate, lease) then
+    if holds(candidate, lease) then
+      return place
+    end
+  end
+end
+
+local function answer(lease, list, cost)
+  local before = lent(lease, list)
+  if before then
+    return lend(list[before], lease, before)
+  end
+  local reasons = {0}
+  for place, candidate in ipairs(list) do
+    local is_free = not candidate.is_barred and not barrier(candidate, lease)
+    local full = is_free and why(candidate, cost) or 0
+    if is_free and full == 0 then
+      reserve_all(candidate, lease, cost, place)
       return lend(candidate, lease, place)
     end
+    reasons[place + 1] = full
   end
   for _, candidate in ipairs(list) do
     candidate.is_asked = true
   end
-  return 0
+  return list.is_limited and reasons or 0
 end
 
 local answers = {}
 for i = row + 1, #ARGV do
-  local lease, number = string.match(ARGV[i], '^(%S+) (%d+)$')
-  answers[#answers + 1] = answer(lease, lists[tonumber(number)])
+  local lease, number, input, output, dollars =
+    string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%S+) (%S+)$')
+  local cost = {tonumber(input), tonumber(output), tonumber(dollars)}
+  answers[#answers + 1] = answer(lease, lists[tonumber(number)], cost)
 end
+keep_buckets()
 
 for number in pairs(touched) do
   redis.call('SET', KEYS[3 + number], written(states[number]), 'KEEPTTL')

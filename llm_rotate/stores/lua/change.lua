@@ -22,11 +22,6 @@ local function keep(number, state, is_new)
   end
 end
 
-local function tell(subject)
-  count = count + 1
-  redis.call('ZADD', KEYS[3], count, subject)
-end
-
 local function change(state, at)
   local rest = ARGV[at + 3]
   state.version = state.version + 1
@@ -62,7 +57,7 @@ for at = 3, #ARGV, 8 do
   elseif seen == 'free' then
     if free(state, lease) then
       keep(number, state, false)
-      tell(subject)
+      count = tell(count, subject)
     end
   elseif state.op == ARGV[at + 6] then
     is_done = 1 -- came twice: the answer to the first was lost
@@ -74,7 +69,7 @@ for at = 3, #ARGV, 8 do
     end
     free(state, lease)
     keep(number, state, true)
-    tell(subject)
+    count = tell(count, subject)
   else
     is_done = 0
     refused[subject] = true -- what was judged from it falls with it
@@ -84,9 +79,7 @@ for at = 3, #ARGV, 8 do
 end
 
 if count > before then
-  redis.call('SET', KEYS[2], whole(count), 'PX', SHARED_MS)
-  redis.call('PEXPIRE', KEYS[3], SHARED_MS)
-  redis.call('PEXPIRE', KEYS[1], SHARED_MS)
+  keep_count(count)
 end
 reply[4] = whole(count)
 return reply

@@ -1,6 +1,8 @@
 -- Common head of every script.
--- KEYS: 1 the namespace's epoch, 2 its count of changes, 3 subjects by the count of their
--- last change, then one state for each subject that the script is about.
+-- KEYS: 1 the namespace's epoch, 2 its count of changes, 3 what changed by the count of its
+-- last change (subjects, and "room|" with the name of a bucket), then one state for each
+-- subject that the script is about. Whatever else is read lies in the same slot: b: buckets,
+-- l: what leases took of them.
 -- A state: version|kind|until|since|trial|trial_until|op|rest; times are milliseconds of
 -- this server's clock. What a kind means, and what follows from what, is the callers'
 -- business: here are only versions, deadlines and who holds the one trial.
@@ -11,6 +13,8 @@ local PATTERN = '^(%d+)|(%u)|(%d+)|(%-?%d+)|([^|]*)|(%d+)|([^|]*)|(.*)$'
 
 local moment = redis.call('TIME')
 local now = moment[1] * 1000 + math.floor(moment[2] / 1000)
+
+local SPACE = string.sub(KEYS[1], 1, -6) -- without "epoch": the namespace
 
 local function whole(number)
   return string.format('%.0f', number)
@@ -40,4 +44,16 @@ local function epoch_of(known)
   redis.call('SET', KEYS[1], epoch, 'PX', SHARED_MS)
   redis.call('DEL', KEYS[2], KEYS[3])
   return epoch
+end
+
+-- One more thing that all should hear of: a subject's state, or room under a limit.
+local function tell(count, subject)
+  redis.call('ZADD', KEYS[3], whole(count + 1), subject)
+  return count + 1
+end
+
+local function keep_count(count)
+  redis.call('SET', KEYS[2], whole(count), 'PX', SHARED_MS)
+  redis.call('PEXPIRE', KEYS[3], SHARED_MS)
+  redis.call('PEXPIRE', KEYS[1], SHARED_MS)
 end

@@ -1,0 +1,247 @@
+-- core/bucket.py and core/limits.py in this server's terms, function for function; `recover`
+-- is core/learned.py's. Buckets are read when they are first asked for and written at the end.
+local BACK_FOR_GOOD, ROUNDING, DAY = 2, 0.000001, 86400
+local GUESS_SHARE, GUESS_STEP, GUESS_ENDS = 0.7, 0.05, 2
+local BUCKET_MS = 93600000 -- 26 hours: after the longest day nothing of it counts any more
+local RECORD_MS = 3600000 -- what a lease took can be corrected for an hour
+local SETTLED_MS = 10000 -- and is known a while longer, in case it is settled twice
+local SMALLEST = {0, 0, 0}
+local LEASE_S = 60
+local NAMES = {'rpm', 'tpm', 'input_tpm', 'output_tpm'}
+local FIELDS = {'rpm', 'tpm', 'input_tpm', 'output_tpm', 'rpd', 'tpd', 'max_cost_per_day',
+  'max_concurrency', 'request_burst', 'token_burst', 'window', 'learns'}
+local seconds = moment[1] + moment[2] / 1000000
+local buckets, changed = {}, {}
+
+local function decimal(number)
+  return string.format('%.17g', number)
+end
+
+local function spec_of(row)
+  local spec, place = {}, 0
+  for word in string.gmatch(row, '%S+') do
+    place = place + 1
+    spec[FIELDS[place]] = word == '-' and INF or tonumber(word)
+  end
+  spec.has_day = spec.rpd < INF or spec.tpd < INF or spec.max_cost_per_day < INF
+  return spec
+end
+
+local function meter_of(bucket, kind)
+  for _, meter in ipairs(bucket.meters) do
+    if meter.kind == kind then
+      return meter
+    end
+  end
+  local spec = bucket.spec
+  local burst = kind == 0 and spec.request_burst or spec.token_burst
+  local made = new_meter(kind, spec[NAMES[kind + 1]], burst, spec.window, bucket.admitted[1])
+  table.insert(bucket.meters, made)
+  return made
+end
+
+local function tick(bucket, name)
+  local at, window = seconds + bucket.ahead, bucket.spec.window
+  if at < bucket.at then
+    if bucket.at - at > BACK_FOR_GOOD * window then
+      bucket.ahead = bucket.ahead + bucket.at - at
+      changed[name] = true
+    end
+    return bucket.at
+  end
+  bucket.at = at
+  local generation = math.floor(at / window)
+  if generation ~= bucket.generation then
+    bucket.opened_before = generation == bucket.generation + 1 and bucket.open or 0
+    bucket.open = 0
+    bucket.generation = generation
+  end
+  return at
+end
+
+local function refit(bucket, name, row)
+  if bucket.spec then
+    tick(bucket, name)
+  end
+  local spec = spec_of(row)
+  bucket.row, bucket.spec = row, spec
+  changed[name] = true
+  for _, meter in ipairs(bucket.meters) do
+    local burst = meter.kind == 0 and spec.request_burst or spec.token_burst
+    reshape(meter, spec[NAMES[meter.kind + 1]], burst, spec.window, bucket.at)
+  end
+  for kind = 0, 3 do
+    if spec[NAMES[kind + 1]] < INF or (kind == 0 and spec.learns == 1) then
+      meter_of(bucket, kind)
+    end
+  end
+end
+
+-- The bucket of a name; `row`: its limits as the caller has them, nil for those it had.
+local function bucket_of(name, row)
+  local bucket = buckets[name]
+  if not bucket then
+    local value = redis.call('GET', SPACE .. 'b:' .. name)
+    if not value and not row then
+      return nil
+    end
+    bucket = value and cmsgpack.unpack(value) or {at = 0, ahead = 0, day_ends = 0,
+      day_requests = 0, day_tokens = 0, day_dollars = 0, leases = {}, admitted = {0, 0, 0},
+      open = 0, opened_before = 0, generation = 0, guess_from = INF, guessed_at = INF,
+      guess_mark = 0, meters = {}, row = ''}
+    buckets[name] = bucket
+  end
+  if row and bucket.row ~= row then
+    refit(bucket, name, row)
+  end
+  return bucket
+end
+
+local function keep_buckets()
+  for name in pairs(changed) do
+    redis.call('SET', SPACE .. 'b:' .. name, cmsgpack.pack(buckets[name]), 'PX', BUCKET_MS)
+  end
+end
+
+local function recover(bucket, at)
+  if bucket.guessed_at == INF then
+    return
+  end
+  local meter = meter_of(bucket, 0)
+  local peak = bucket.guess_from / GUESS_SHARE
+  local windows = (at - bucket.guessed_at) / meter.window
+  local guess = bucket.guess_from + GUESS_STEP * peak * windows
+  if guess >= GUESS_ENDS * peak then
+    guess, bucket.guess_from, bucket.guessed_at = INF, INF, INF
+  end
+  meter.guess = guess
+  rate(meter)
+end
+
+local function lease_free_at(bucket, most, at)
+  local held, first = 0, INF
+  for lease, till in pairs(bucket.leases) do
+    if till <= at then
+      bucket.leases[lease] = nil
+    else
+      held = held + 1
+      first = math.min(first, till)
+    end
+  end
+  return held >= most and first or at
+end
+
+local function amounts_of(cost)
+  return {1, cost[1] + cost[2], cost[1], cost[2]}
+end
+
+-- When each limit of the bucket lets `cost` go: {due, name} of those that hold at all.
+local function dues_of(bucket, cost, at)
+  local spec, amounts, dues = bucket.spec, amounts_of(cost), {}
+  for _, meter in ipairs(bucket.meters) do
+    dues[#dues + 1] = {free_at(meter, amounts[meter.kind + 1], at), NAMES[meter.kind + 1]}
+  end
+  local reset = bucket.day_ends + bucket.ahead
+  for _, daily in ipairs({{spec.rpd, bucket.day_requests, 1, 'rpd'},
+      {spec.tpd, bucket.day_tokens, amounts[2], 'tpd'},
+      {spec.max_cost_per_day, bucket.day_dollars, cost[3], 'max_cost_per_day'}}) do
+    local limit, used, amount, name = unpack(daily)
+    if limit < INF and used + amount > limit then
+      dues[#dues + 1] = {amount > limit and INF or reset, name}
+    end
+  end
+  if spec.max_concurrency < INF then
+    dues[#dues + 1] = {lease_free_at(bucket, spec.max_concurrency, at), 'max_concurrency'}
+  end
+  return dues
+end
+
+-- Seconds until a request of `cost` may go (0: at once), and the limit it waits for.
+local function wait_for(bucket, name, cost)
+  local at = tick(bucket, name)
+  recover(bucket, at)
+  local free, limit = at, nil
+  for _, due in ipairs(dues_of(bucket, cost, at)) do
+    if due[1] > free or (due[1] == free and limit and due[2] > limit) then
+      free, limit = due[1], due[2]
+    end
+  end
+  return free > at and free - bucket.ahead - seconds + ROUNDING or 0, limit
+end
+
+local function reserve(bucket, name, lease, cost)
+  local at, amounts = tick(bucket, name), amounts_of(cost)
+  for _, meter in ipairs(bucket.meters) do
+    take(meter, amounts[meter.kind + 1], at)
+  end
+  if bucket.spec.has_day then
+    bucket.day_requests = bucket.day_requests + 1
+    bucket.day_tokens = bucket.day_tokens + amounts[2]
+    bucket.day_dollars = bucket.day_dollars + cost[3]
+  end
+  if bucket.spec.max_concurrency < INF then
+    bucket.leases[lease] = at + LEASE_S
+  end
+  bucket.open = bucket.open + 1
+  local before = bucket.admitted
+  bucket.admitted = {before[1] + 1, before[2] + cost[1], before[3] + cost[2]}
+  changed[name] = true
+  return {name = name, at = at, cost = cost, mark = bucket.admitted,
+    day_ends = bucket.spec.has_day and bucket.day_ends or -1, generation = bucket.generation}
+end
+
+-- `day`: seconds until the next two ends of the provider's day, as the caller has them.
+local function turn_day(bucket, name, day)
+  local first, second = string.match(day, '^(%S+) (%S+)$')
+  first, second = tonumber(first), tonumber(second)
+  if seconds < bucket.day_ends and bucket.day_ends <= seconds + second then
+    return
+  end
+  local coming = first > 0 and first or second
+  if coming <= 0 then
+    coming = coming + math.ceil(-coming / DAY + ROUNDING) * DAY
+  end
+  if seconds >= bucket.day_ends then
+    bucket.day_requests, bucket.day_tokens, bucket.day_dollars = 0, 0, 0
+  end
+  bucket.day_ends = seconds + coming
+  changed[name] = true
+end
+
+-- Every limit that holds: {name, limit, taken, "1" if no configuration says so}.
+local function rooms_of(bucket, name)
+  local at, spec, found = tick(bucket, name), bucket.spec, {}
+  recover(bucket, at)
+  for _, meter in ipairs(bucket.meters) do
+    local limit = NAMES[meter.kind + 1]
+    if meter.limit < INF then
+      found[#found + 1] = {limit, meter.limit, taken(meter, at), meter.limit < spec[limit]}
+    end
+  end
+  lease_free_at(bucket, 0, at)
+  local held = 0
+  for _ in pairs(bucket.leases) do
+    held = held + 1
+  end
+  for _, each in ipairs({{'rpd', bucket.day_requests}, {'tpd', bucket.day_tokens},
+      {'max_cost_per_day', bucket.day_dollars}, {'max_concurrency', held}}) do
+    if spec[each[1]] < INF then
+      found[#found + 1] = {each[1], spec[each[1]], each[2], false}
+    end
+  end
+  local told = {}
+  for i, room in ipairs(found) do
+    told[i] = {room[1], decimal(room[2]), decimal(room[3]), room[4] and 1 or 0}
+  end
+  return told
+end
+
+local function keep_taken(lease, took)
+  local ms = took.is_settled and SETTLED_MS or RECORD_MS
+  redis.call('SET', SPACE .. 'l:' .. lease, cmsgpack.pack(took), 'PX', ms)
+end
+
+local function taken_by(lease)
+  local value = redis.call('GET', SPACE .. 'l:' .. lease)
+  return value and cmsgpack.unpack(value)
+end

@@ -1,0 +1,142 @@
+-- core/meter.py in this server's terms, function for function. What stands there is not said
+-- again here. A meter is kept as it is, with what follows from its limit.
+local INF = math.huge
+local COARSE_SLOTS, FINE_SLOTS, FEW = 60, 120, 100
+local BURST_SHARE, FEWEST_REQUESTS, GRACE = 1 / 12, 3, 0.0001
+
+local function rate(meter)
+  local limit = math.min(meter.stated, meter.told, meter.guess)
+  local fewest = meter.kind == 0 and FEWEST_REQUESTS or 1
+  local usual = math.max(limit * BURST_SHARE, fewest)
+  meter.limit = limit
+  meter.burst = math.min(meter.stated_burst < INF and meter.stated_burst or usual, limit)
+  meter.pace = meter.window / limit
+end
+
+local function shape(meter, stated, burst, window)
+  meter.stated, meter.stated_burst, meter.window = stated, burst, window
+  local slots = stated < FEW and COARSE_SLOTS or FINE_SLOTS
+  meter.per_second = slots / window
+  meter.slots = slots + 1
+  meter.ring = {}
+  for i = 1, meter.slots do
+    meter.ring[i] = 0
+  end
+  meter.total = 0
+  rate(meter)
+end
+
+local function advance(meter, at)
+  local slot = math.floor(at * meter.per_second)
+  if slot ~= meter.last and meter.total ~= 0 then
+    local ring, slots = meter.ring, meter.slots
+    for number = math.max(meter.last, slot - slots) + 1, slot do
+      local place = number % slots + 1
+      if ring[place] ~= 0 then
+        meter.total = meter.total - ring[place]
+        ring[place] = 0
+      end
+    end
+  end
+  meter.last = slot
+  return slot
+end
+
+local function reshape(meter, stated, burst, window, at)
+  advance(meter, at)
+  local ring, slots, newest, before = meter.ring, meter.slots, meter.last, meter.per_second
+  shape(meter, stated, burst, window)
+  meter.last = math.floor(at * meter.per_second)
+  for old = newest - slots + 1, newest do
+    local amount = ring[old % slots + 1]
+    local slot = math.min(math.ceil((old + 1) / before * meter.per_second) - 1, meter.last)
+    if amount ~= 0 and meter.last - meter.slots < slot then
+      local place = slot % meter.slots + 1
+      meter.ring[place] = meter.ring[place] + amount
+      meter.total = meter.total + amount
+    end
+  end
+end
+
+local function new_meter(kind, stated, burst, window, since)
+  local meter = {kind = kind, since = since, told = INF, guess = INF, last = 0, full_at = 0,
+    full_until = 0, left = 0, left_until = 0}
+  shape(meter, stated, burst, window)
+  return meter
+end
+
+local function room_at(meter, amount)
+  if amount > meter.stated then
+    return INF
+  end
+  local over = meter.total + math.min(amount, meter.limit) - meter.limit
+  local number = meter.last - meter.slots
+  while over > 0 do
+    number = number + 1
+    over = over - meter.ring[number % meter.slots + 1]
+  end
+  return (number + meter.slots) / meter.per_second
+end
+
+local function free_at(meter, amount, at)
+  local free = at
+  if meter.left_until > at and amount > meter.left then
+    free = meter.left_until
+  end
+  if meter.limit == INF then
+    return free
+  end
+  advance(meter, at)
+  if meter.total + amount > meter.limit then
+    free = math.max(free, room_at(meter, amount))
+  end
+  local due = meter.full_at - GRACE
+  local spare = meter.burst - amount
+  if spare > 0 then
+    due = due - spare * meter.pace
+  end
+  return math.max(free, due)
+end
+
+local function take(meter, amount, at)
+  local place = advance(meter, at) % meter.slots + 1
+  meter.ring[place] = meter.ring[place] + amount
+  meter.total = meter.total + amount
+  local full_at = math.max(at, meter.full_at)
+  if meter.full_until ~= 0 then
+    full_at = math.max(full_at, meter.full_until + (meter.burst - amount) * meter.pace)
+    meter.full_until = 0
+  end
+  meter.full_at = full_at + amount * meter.pace
+  if meter.kind == 0 and meter.total + amount > meter.limit then
+    meter.full_until = room_at(meter, amount)
+  end
+  if meter.left_until > at then
+    meter.left = meter.left - amount
+  end
+end
+
+local function correct(meter, more, taken_at, at)
+  local newest = advance(meter, at)
+  local slot = math.floor(taken_at * meter.per_second)
+  if newest - meter.slots < slot and slot <= newest then
+    local place = slot % meter.slots + 1
+    local held = meter.ring[place]
+    local kept = math.max(0, held + more)
+    meter.ring[place] = kept
+    meter.total = meter.total + kept - held
+  end
+  if more < 0 then
+    meter.full_until = 0
+  end
+  local full_at = (meter.full_at > at or more < 0) and meter.full_at or at
+  meter.full_at = math.min(full_at + more * meter.pace, at + meter.window)
+  if meter.left_until > at then
+    meter.left = meter.left - more
+  end
+end
+
+local function taken(meter, at)
+  advance(meter, at)
+  return meter.total
+end
