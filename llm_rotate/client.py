@@ -92,9 +92,9 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         ``timeouts``: connect, first_byte, first_event and idle of single steps, in seconds.
         ``max_wait_seconds``: how long to wait when every key rests. ``affinity``: calls with
         the same word keep to one key, for the provider's prompt cache. ``key_id``, ``tags``,
-        ``region`` narrow the pool. Everything else goes into the request: OpenAI's names
-        (tools, response_format, stop, ...) are converted for each provider, the rest is sent
-        as it is.
+        ``region`` narrow the pool. ``extra_headers``: of this call, by their names. Everything
+        else goes into the request: OpenAI's names (tools, response_format, stop, ...) are
+        converted for each provider, the rest is sent as it is.
 
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.

@@ -27,6 +27,7 @@ from ..errors import CapabilityError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
+from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
 from .judge import Judge
 from .polling import until_done
 from .run import Grant
@@ -120,6 +121,7 @@ class HttpExchange:
         self._stage: Stage | None = None
         self._dialect: Dialect  # once a stage is prepared
         self._units: float | None = None
+        self._extra: Pairs = ()
 
     def prepare(self, stage: Stage) -> None:
         """Encodes the request for the stage; CapabilityError if its dialect cannot."""
@@ -128,6 +130,9 @@ class HttpExchange:
         asked = self._asked
         if stage.model != asked.model or stage.upstream or stage.options:
             asked = _as_sent(asked, stage)
+        self._extra = ()
+        if KEYWORD in asked.options:
+            asked, self._extra = without_headers(asked)
         self._dialect = stage.provider.dialect_at(asked.endpoint)
         self._carrier = _carrier(self._dialect, asked)
         self._request = asked
@@ -155,6 +160,8 @@ class HttpExchange:
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
         request = self._carrier.build(self._request, self._body, ready, wall)
+        if self._extra:
+            request = with_headers(request, self._extra)
         if ready.sign is not None:
             request = ready.sign(request, self._judge.wall())
         sent_at = self._judge.now()

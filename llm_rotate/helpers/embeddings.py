@@ -20,7 +20,7 @@ from ..core.wire import Bounds, EmbedRequest, Request
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import EmbeddingResponse
-from .batch import OnProgress, OnResult, Wishes, run_batch, width_of
+from .batch import OnProgress, OnResult, Wishes, run_batch
 from .embedding import (
     Embedder,
     EmbeddingBatch,
@@ -32,6 +32,7 @@ from .embedding import (
 )
 from .groups import Groups, GroupWindow
 from .meter import Meter
+from .width import width_of
 
 # Texts in one request: few enough that one bad text costs few requests to be found.
 MICRO_BATCH_SIZE = 32
@@ -146,7 +147,7 @@ class Embeddings:
         """The window. Complains of what is wrong for all texts before the first."""
         given = {"max_wait_seconds": math.inf, **keywords}
         size = checked("micro_batch_size", given.pop("micro_batch_size", MICRO_BATCH_SIZE))
-        width = width_of(given.pop("max_parallel_requests", 32))
+        width = width_of(given.pop("max_parallel_requests", 32), self._pool.clock.now)
         dimensions, task = given.pop("dimensions", None), given.pop("task_type", None)
         as_array = bool(given.pop("as_array", False))
         if as_array:

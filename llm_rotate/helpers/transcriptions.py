@@ -19,14 +19,16 @@ from typing import Any, Literal
 
 from ..arguments import OURS, Steering, checked, steered
 from ..core.wire import Bounds, Request, TranscribeRequest
+from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import TranscriptionResponse
-from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch, width_of
+from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch
 from .chat import Models, Spray
 from .meter import Meter
 from .recording import AudioInput, recorded
 from .source import Source
 from .transcription import check_split, in_pieces, request_of
+from .width import width_of
 from .window import Window
 
 Most = int | Literal["provider"] | None
@@ -47,6 +49,7 @@ OF_TRANSCRIPTIONS = (
 class Transcriptions:
     """Recordings as text, for whoever can ask."""
 
+    _pool: Pool
     _ask: Callable[..., Awaitable[Any]]
     _bounds: Callable[[type[Request], str, Steering], Sequence[Bounds]]
 
@@ -156,7 +159,7 @@ class Transcriptions:
     ) -> Window[Any, Any]:
         """The window. Complains of what is wrong for all rows before the first."""
         given = {"max_wait_seconds": math.inf, **keywords}
-        width = width_of(given.pop("max_parallel_requests", 32))
+        width = width_of(given.pop("max_parallel_requests", 32), self._pool.clock.now)
         spray = Spray(model)
         for name in spray.names:
             steering, options = steered(name, given, OF_TRANSCRIPTIONS)
