@@ -21,6 +21,7 @@ from ..core.wire import (
     EventReader,
     Headers,
     HttpRequest,
+    Operation,
     Ready,
     Verdict,
 )
@@ -48,9 +49,9 @@ class BedrockConverse:
     """The dialect, without state of its own."""
 
     name = "bedrock"
-    counts_cached = (
-        False  # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
-    )
+    operations: Mapping[type, Operation] = {}
+    # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
+    counts_cached = False
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         is_signed = endpoint.auth == "sigv4"

@@ -21,6 +21,7 @@ DIALECT = {
     "groq": "openai",
     "deepseek": "openai",
     "anthropic": "anthropic",
+    "bedrock": "bedrock",
 }
 FAULTS = {
     "openai/err_429_rpm": (Outcome.RATE_LIMITED, 20.0, False),
@@ -33,6 +34,7 @@ FAULTS = {
     "anthropic/err_429_rate_limit": (Outcome.RATE_LIMITED, 30.0, False),
     "anthropic/err_529_overloaded": (Outcome.OVERLOADED, None, False),
     "anthropic/err_401": (Outcome.AUTH_FAILED, None, True),
+    "bedrock/err_400_model": (Outcome.MODEL_NOT_FOUND, None, False),
 }
 WALL = 1_711_483_170.0  # half a minute before the reset in anthropic/err_429_rate_limit
 
