@@ -16,6 +16,7 @@ from .core.events import Listener
 from .core.wire import Bounds, ChatRequest, Request
 from .engine.assembly import Narrowed, narrowed_to
 from .engine.exchange import HttpExchange, alike, bounds_of
+from .engine.google import is_cold, warm
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
 from .engine.portal import PORTAL
@@ -109,6 +110,8 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
             model, messages, False, max_tokens, temperature, None, kwargs, endpoint
         )
         exchange = self._exchange(request, timeouts)
+        if is_cold(plan.stages):
+            await warm()
         verdict, run = await self._pool.rotation.run(plan, exchange)
         response: ChatResponse = self._pool.judge.answered(run, verdict)
         return response
@@ -165,6 +168,8 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
             )
             plan.is_stream, plan.response_format = True, kwargs.get("response_format")
             opened.append(self._exchange(request, timeouts))
+            if is_cold(plan.stages):
+                await warm()
             return await pool.rotation.run(plan, opened[0])
 
         return ChatStream(start, pool.judge, lambda: opened[0].idle_s)
@@ -363,7 +368,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
     def _exchange(self, request: Request, timeouts: Mapping[str, float] | None) -> HttpExchange:
         pool = self._pool
         own = _timeouts(timeouts) if timeouts else _provider_timeouts
-        return HttpExchange(request, pool.loops.transport(), pool.judge, own)
+        return HttpExchange(request, pool.loops.served(), pool.judge, own)
 
 
 def _provider_timeouts(stage: Stage) -> Timeouts:

@@ -1,4 +1,4 @@
-"""One attempt over HTTP: make the key ready, build, send, read."""
+"""One attempt: make the key ready, build, send, read."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
 from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
+from .google import SdkAnswer, SdkCall
 from .judge import Judge
+from .loops import Served
 from .polling import until_done
 from .run import Grant
 from .stages import Stage
-from .transport.seam import Answer, Timeouts, Transport, TransportError
+from .transport.seam import Answer, Timeouts, TransportError
 
 
 @dataclass(slots=True)
@@ -72,7 +74,13 @@ def _always() -> bool:
 
 
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
-    return dialect if isinstance(asked, ChatRequest) else operation(dialect, type(asked))
+    is_chat = type(asked) is ChatRequest or (isinstance(asked, ChatRequest) and dialect.sdk)
+    return cast("Carrier", dialect) if is_chat else operation(dialect, type(asked))
+
+
+def _completed(verdict: Verdict[Any], answer: Answer) -> Verdict[Any]:
+    """With what an SDK knows of it that sent the request."""
+    return answer.complete(verdict) if isinstance(answer, SdkAnswer) else verdict
 
 
 def alike(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Stage]:
@@ -101,22 +109,25 @@ SHORTEST_WAIT = 0.001
 
 
 class HttpExchange:
-    """A request as attempts over HTTP. The body is encoded once per stage, for all its keys."""
+    """A request as attempts. The body is encoded once per stage, for all its keys.
+
+    Where a dialect names an SDK, that sends what was encoded, and its answer is read as any.
+    """
 
     def __init__(
         self,
         request: Request,
-        transport: Transport,
+        served: Served,
         judge: Judge,
         timeouts: Callable[[Stage], Timeouts],
     ) -> None:
         self._asked = request
-        self._transport = transport
+        self._served = served
         self._judge = judge
         self._timeouts_of = timeouts
         self._request = request
         self._carrier: Carrier
-        self._body: Body = b""
+        self._body: Body | SdkCall = b""
         self._timeouts = USUAL
         self._stage: Stage | None = None
         self._dialect: Dialect  # once a stage is prepared
@@ -137,6 +148,8 @@ class HttpExchange:
         self._carrier = _carrier(self._dialect, asked)
         self._request = asked
         self._body = self._carrier.encode(asked, stage.endpoint)
+        if isinstance(asked, ChatRequest) and self._dialect.sdk:
+            self._body = SdkCall(asked, self._body)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 
@@ -159,14 +172,9 @@ class HttpExchange:
             return Verdict(
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
-        request = self._carrier.build(self._request, self._body, ready, wall)
-        if self._extra:
-            request = with_headers(request, self._extra)
-        if ready.sign is not None:
-            request = ready.sign(request, self._judge.wall())
         sent_at = self._judge.now()
         try:
-            answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
+            answer = await self._send(grant, ready)
             if self._request.stream and answer.status < 300:
                 return await self._open(grant, answer, sent_at)
             verdict = await self._read(grant, answer)
@@ -176,6 +184,18 @@ class HttpExchange:
         except TransportError as error:
             cause = error.__cause__ or error
             return Verdict(error.outcome, message=str(error), error=cause)
+
+    async def _send(self, grant: Grant, ready: Ready) -> Answer:
+        body, timeouts = self._body, self._timeouts
+        if isinstance(body, SdkCall):
+            return await self._served.sdk.send(grant, ready, body, timeouts, self._extra)
+        wall = self._judge.wall()
+        request = self._carrier.build(self._request, body, ready, wall)
+        if self._extra:
+            request = with_headers(request, self._extra)
+        if ready.sign is not None:
+            request = ready.sign(request, wall)
+        return await self._served.transport.send(request, timeouts, grant.go, grant.limit_s)
 
     async def _read(self, grant: Grant, answer: Answer) -> Verdict[Any]:
         try:
@@ -188,14 +208,14 @@ class HttpExchange:
         wall = self._judge.wall()
         verdict = self._carrier.parse(self._request, answer.status, answer.headers, body, wall)
         verdict.readings = self._dialect.readings(answer.headers, wall)
-        return verdict
+        return _completed(verdict, answer)
 
     async def _ask_again(
         self, grant: Grant, ready: Ready, poll: Callable[[Ready], HttpRequest]
     ) -> Verdict[Any]:
         """Whether the provider has done what it still worked on; also of a key that rests."""
         try:
-            sent = self._transport.send(poll(ready), self._timeouts, _always, grant.limit_s)
+            sent = self._served.transport.send(poll(ready), self._timeouts, _always, grant.limit_s)
             return await self._read(grant, await sent)
         except TransportError as error:
             cause = error.__cause__ or error
@@ -225,7 +245,7 @@ class HttpExchange:
         last = early[-1]
         if isinstance(last, Verdict) and last.outcome is not Outcome.OK:
             answer.discard()  # nothing was handed out, whatever came before it in this read
-            return last
+            return _completed(last, answer)
         grant.first_s = self._judge.now() - grant.started
         self._judge.decide(grant)
         return Verdict(Outcome.OK, Opened(answer, reader, early), held=True)

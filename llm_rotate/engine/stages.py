@@ -68,12 +68,18 @@ class ProviderFacts:
         return self.dialect if name == self.dialect_name else DIALECTS[name]
 
     @property
+    def sdk(self) -> str | None:
+        """The vendor's package that sends its chats, if one does."""
+        found = self.spoken or DIALECTS.get(self.dialect_name)
+        return found.sdk if found else None
+
+    @property
     def judging_dialect(self) -> Dialect:
         """Reads a vendor SDK's errors: statuses mean much the same everywhere."""
         return DIALECTS.get(self.dialect_name) or DIALECTS["openai"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class PoolKey:
     """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
 

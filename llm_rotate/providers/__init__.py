@@ -13,6 +13,7 @@ from ..errors import CapabilityError, ConfigurationError
 _PLACES = {
     "anthropic": ("anthropic", "AnthropicMessages"),
     "bedrock": ("bedrock", "BedrockConverse"),
+    "gemini": ("gemini", "GeminiContents"),
     "openai": ("openai_chat", "OpenAIChat"),
     "openai_responses": ("openai_responses", "OpenAIResponses"),
 }

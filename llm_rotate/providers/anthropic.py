@@ -53,6 +53,7 @@ class AnthropicMessages:
     """The dialect, without state of its own."""
 
     name = "anthropic"
+    sdk: str | None = None
     counts_cached = False
     operations: Mapping[type, Operation] = {}
 

@@ -49,6 +49,7 @@ class BedrockConverse:
     """The dialect, without state of its own."""
 
     name = "bedrock"
+    sdk: str | None = None
     operations: Mapping[type, Operation] = {}
     # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
     counts_cached = False

@@ -37,6 +37,12 @@ _MOONSHOT = "https://platform.kimi.ai/docs/api/errors"
 _MOONSHOT_QUOTA = "https://github.com/MoonshotAI/Kimi-K2/issues/5"
 _MOONSHOT_BUSY = "https://github.com/MoonshotAI/MoonshotAI-Cookbook/issues/16"
 _GEMINI = "https://ai.google.dev/gemini-api/docs/troubleshooting"
+_GOOGLE_REASONS = (
+    "https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto"
+)
+_GEMINI_QUOTA = "https://ai.google.dev/gemini-api/docs/rate-limits"
+_GEMINI_POLICY = "https://cloud.google.com/vertex-ai/generative-ai/docs/image/responsible-ai-imagen"
+_GEMINI_TOKENS = "https://ai.google.dev/gemini-api/docs/long-context"
 _XAI = "https://github.com/continuedev/continue/issues/10778"
 _ANTHROPIC = "https://platform.claude.com/docs/en/api/errors"
 _ANTHROPIC_SDK = "error details of the anthropic package, version 2"
@@ -241,6 +247,46 @@ ANTHROPIC = Tongue(
     ),
 )
 
+_PER_DAY = frozenset({"per_day"})
+
+GEMINI = Tongue(
+    rows=(
+        Row(Outcome.AUTH_FAILED, _GEMINI, code="api_key_invalid", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GEMINI, code="api_key_expired", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GOOGLE_REASONS, code="access_token_expired", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GOOGLE_REASONS, code="consumer_suspended", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GOOGLE_REASONS, code="consumer_invalid", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GOOGLE_REASONS, code="account_state_invalid", key_sign=True),
+        Row(Outcome.QUOTA_EXHAUSTED, _GOOGLE_REASONS, code="billing_disabled"),
+        Row(Outcome.QUOTA_EXHAUSTED, _GEMINI_QUOTA, 429, marks=_PER_DAY),
+        Row(Outcome.AUTH_FAILED, _GEMINI, 400, text="api key not valid", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GEMINI, 400, text="api key expired", key_sign=True),
+        Row(Outcome.CONTENT_FILTERED, _GEMINI_POLICY, 400, text="responsible ai practices"),
+        Row(Outcome.FORBIDDEN, _GEMINI, 400, text="user location is not supported"),
+        Row(Outcome.BAD_REQUEST, _GEMINI_TOKENS, 400, text="exceeds the maximum number of tokens"),
+        Row(Outcome.BAD_REQUEST, _GEMINI, 500, text="input context is too long"),
+    ),
+    # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
+    statuses={
+        "cancelled": 499,
+        "invalid_argument": 400,
+        "failed_precondition": 400,
+        "out_of_range": 400,
+        "unauthenticated": 401,
+        "permission_denied": 403,
+        "not_found": 404,
+        "aborted": 409,
+        "already_exists": 409,
+        "resource_exhausted": 429,
+        "internal": 500,
+        "unknown": 500,
+        "data_loss": 500,
+        "unimplemented": 501,
+        "unavailable": 503,
+        "deadline_exceeded": 504,
+    },
+)
+
 BEDROCK = Tongue(
     rows=(
         Row(Outcome.AUTH_FAILED, _AWS, code="unrecognizedclientexception", key_sign=True),
@@ -331,6 +377,8 @@ def judge(
         request_id=request_id(headers) or told.request_id,
         body=told.body,
         key_sign=row.key_sign if row else False,
+        is_daily=outcome is Outcome.QUOTA_EXHAUSTED and "per_day" in told.marks,
+        is_of_model="per_model" in told.marks,
     )
 
 

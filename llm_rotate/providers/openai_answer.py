@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..types import ChatResponse, Usage
@@ -85,18 +86,29 @@ def text_of(content: object) -> tuple[str, str]:
     )
 
 
+def _cached(raw: dict[str, Any], heard: dict[str, Any]) -> Iterator[object]:
+    """What the prompt cache gave: DeepSeek and Moonshot had names of their own for it."""
+    yield heard.get("cached_tokens")
+    yield raw.get("prompt_cache_hit_tokens")
+    yield raw.get("cached_tokens")
+
+
 def usage_of(value: object) -> Usage:
+    """Where the total is more than prompt and completion, the completion leaves the reasoning
+    out (xAI, and Gemini behind this dialect); ours counts it in.
+    """
     raw = as_dict(value)
     if not raw:
         return Usage()
     prompt, completion = as_count(raw.get("prompt_tokens")), as_count(raw.get("completion_tokens"))
+    total = max(as_count(raw.get("total_tokens")), prompt + completion)
     heard = as_dict(raw.get("prompt_tokens_details"))
     said = as_dict(raw.get("completion_tokens_details"))
     return Usage(
         prompt_tokens=prompt,
-        completion_tokens=completion,
-        total_tokens=as_count(raw.get("total_tokens")) or prompt + completion,
-        cached_tokens=as_count(heard.get("cached_tokens")),
+        completion_tokens=total - prompt,
+        total_tokens=total,
+        cached_tokens=next((n for n in map(as_count, _cached(raw, heard)) if n), 0),
         reasoning_tokens=as_count(said.get("reasoning_tokens")),
         audio_tokens=as_count(heard.get("audio_tokens")) + as_count(said.get("audio_tokens")),
         raw=raw,

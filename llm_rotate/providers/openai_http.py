@@ -37,6 +37,7 @@ class OpenAIEndpoint:
 
     name: str
     path: str
+    sdk: str | None = None
     counts_cached = True
     operations: Mapping[type, Operation] = {
         EmbedRequest: OpenAIEmbeddings(),

@@ -20,6 +20,7 @@ from .bedrock_wire import BedrockWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .gemini_wire import GeminiWire
 from .multipart import form_of
 from .openai_wire import OpenAIWire
 from .render import render
@@ -41,7 +42,7 @@ _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin w
 
 class Simulator:
     """Services that speak OpenAI chat completions, responses, embeddings and transcriptions,
-    Anthropic messages and Bedrock Converse, told what to do.
+    Anthropic messages, Bedrock Converse and Gemini's contents, told what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``, and its access key id
     ``AKIASIM-k1`` where requests are signed; signatures are checked. Secrets that it was not
@@ -67,6 +68,7 @@ class Simulator:
             "openai transcriptions": TranscriptionsWire(),
             "anthropic": AnthropicWire(),
             "bedrock": BedrockWire(),
+            "gemini": GeminiWire(),
         }
         self._faults: Faults | None = None
         self._says: words.Says = words.echo

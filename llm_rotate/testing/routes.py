@@ -13,25 +13,32 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     "/embeddings": ("openai embeddings", "openai"),
     "/audio/transcriptions": ("openai transcriptions", "openai"),
     "/messages": ("anthropic", "anthropic"),
+    ":generateContent": ("gemini", "google_ai_studio"),
+    ":streamGenerateContent": ("gemini", "google_ai_studio"),
     "/converse": ("bedrock", "aws_bedrock"),
     "/converse-stream": ("bedrock", "aws_bedrock"),
 }
-_STREAMS = frozenset({"/converse-stream"})
+_STREAMS = frozenset({"/converse-stream", ":streamGenerateContent"})
 # The folder behind which a model's name stands.
-_BEFORE_MODELS = ("deployments", "model")
+_BEFORE_MODELS = ("deployments", "model", "models")
+_VERSIONS = ("v1", "v1beta", "v1beta1")
 # What the base URL of a provider has below the provider's own folder; others have /v1.
 _TAILS: Mapping[str, str] = {
     "openrouter": "/api/v1",
     "anthropic": "",
     "azure_openai": "",
+    "google_ai_studio": "",
+    "google_vertex": "",
     "aws_bedrock": "",
 }
 _DIALECTS: Mapping[str, str] = {
     "anthropic": "anthropic",
     "aws_bedrock": "bedrock",
+    "google_ai_studio": "gemini",
+    "google_vertex": "gemini",
     "openai_responses": "openai_responses",
 }
-_SECRET_HEADERS = ("authorization", "api-key", "x-api-key")
+_SECRET_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 _KEPT_OUT = (*_SECRET_HEADERS, "x-amz-security-token")
 
 
@@ -82,8 +89,10 @@ def _route(usual: Route, folders: list[str], query: str) -> Route | None:
         return None
     if folders[:2] == ["openai", "deployments"] or (folders == ["openai"] and is_dated):
         provider = "azure_openai"
-    elif folders[0] not in {"", "v1", "api", "model"}:
+    elif folders[0] not in {"", "api", "projects", *_BEFORE_MODELS, *_VERSIONS}:
         provider = folders[0]
+    elif "projects" in folders:
+        provider = "google_vertex"
     named = next((folder for folder in _BEFORE_MODELS if folder in folders[:-1]), None)
     model = unquote(folders[folders.index(named) + 1]) if named else ""
     return replace(usual, provider=provider, model=model)

@@ -17,6 +17,7 @@ PROVIDERS = {
     "anthropic": "anthropic",
     "openai_responses": "openai_responses",
     "bedrock": "aws_bedrock",
+    "gemini": "google_ai_studio",
 }
 DIALECT_OF = {provider: dialect for dialect, provider in PROVIDERS.items()}
 # a second provider for chains, of the other dialect
@@ -25,10 +26,11 @@ OTHER = {
     "anthropic": "openai",
     "openai_responses": "anthropic",
     "aws_bedrock": "openai",
+    "google_ai_studio": "openai",
 }
 
 # providers that answer a wrong key with another status than 401
-REFUSED_AS = {"aws_bedrock": 403}
+REFUSED_AS = {"aws_bedrock": 403, "google_ai_studio": 400}
 # providers whose answers say what is left of their limits
 TELLING = ("openai", "anthropic", "openai_responses")
 

@@ -34,6 +34,7 @@ from .world import HELLO, MODELS, World
 OTHER_MODEL = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-5",
+    "google_ai_studio": "gemini-2.5-pro",
     "openai_responses": "gpt-5",
     "aws_bedrock": "amazon.nova-lite-v1:0",
 }
@@ -185,6 +186,10 @@ QUOTA: dict[str, list[tuple[int, Any]]] = {
         (400, {"type": "error", "error": {"type": "invalid_request_error",
                "message": "Your credit balance is too low to access the Anthropic API."}}),
         (402, {"type": "error", "error": {"type": "billing_error", "message": "pay"}}),
+        (402, None),
+    ],
+    "google_ai_studio": [
+        (403, {"error": {"message": "enable billing", "details": [{"reason": "BILLING_DISABLED"}]}}),
         (402, None),
     ],
     "aws_bedrock": [
@@ -469,6 +474,11 @@ SPELLINGS: Mapping[str, list[tuple[dict[str, str], Any, float]]] = {
           "anthropic-ratelimit-requests-reset": "2026-01-01T00:01:00Z",
           "anthropic-ratelimit-tokens-remaining": "0",
           "anthropic-ratelimit-tokens-reset": ISO_9}, None, 9.0),
+    ],
+    "google_ai_studio": [
+        *EVERYWHERE,
+        ({}, RETRY_INFO, 12.0),
+        ({}, json.dumps([RETRY_INFO]), 12.0),
     ],
     "aws_bedrock": [*EVERYWHERE],
 }  # fmt: skip

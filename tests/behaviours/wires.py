@@ -168,6 +168,57 @@ class Anthropic:
     )
 
 
+def _said(*parts: dict[str, Any], **more: Any) -> bytes:
+    candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0, **more}
+    return sse({"candidates": [candidate], "responseId": "r1", "modelVersion": "m-1"})
+
+
+def _refused(code: int, status: str, message: str) -> bytes:
+    return sse({"error": {"code": code, "message": message, "status": status}})
+
+
+class Gemini:
+    """The same in the third; its end is the end of the body."""
+
+    opening = (sse({"usageMetadata": {"promptTokenCount": 3}, "modelVersion": "m-1"}),)
+    noise = (
+        b": keep-alive\n\n",
+        _said({"text": ""}),
+        _said({"text": "", "thoughtSignature": "c2ln"}),
+        sse({"modelVersion": "m-1", "something_new": {"about": "later"}}),
+    )
+    calls = (
+        _said({"functionCall": {"id": "call_1", "name": "weather", "args": {"city": "Łódź"}}}),
+    )
+    finish = "STOP"
+    overloaded = _refused(503, "UNAVAILABLE", "no room")
+    limited = _refused(429, "RESOURCE_EXHAUSTED", "slow")
+    wrong = _refused(400, "INVALID_ARGUMENT", "no")
+
+    @staticmethod
+    def said(words: str) -> bytes:
+        return _said({"text": words})
+
+    @staticmethod
+    def thought(words: str) -> bytes:
+        return _said({"text": words, "thought": True})
+
+    closing = (
+        sse(
+            {
+                "candidates": [{"content": {"role": "model"}, "finishReason": "STOP"}],
+                "usageMetadata": {
+                    "promptTokenCount": 3,
+                    "candidatesTokenCount": 2,
+                    "totalTokenCount": 5,
+                },
+                "responseId": "r1",
+                "modelVersion": "m-1",
+            }
+        ),
+    )
+
+
 def _answered(**more: Any) -> dict[str, Any]:
     return {"id": "resp_1", "object": "response", "model": "m-1", "status": "completed"} | more
 
@@ -289,9 +340,10 @@ WIRES: dict[str, Any] = {
     "anthropic": Anthropic,
     "openai_responses": OpenAIResponses,
     "aws_bedrock": Bedrock,
+    "google_ai_studio": Gemini,
 }
 # Those whose events are lines of text.
-IN_LINES = ("openai", "anthropic", "openai_responses")
+IN_LINES = ("openai", "anthropic", "openai_responses", "google_ai_studio")
 
 
 @dataclass(frozen=True)
