@@ -22,6 +22,7 @@ def usage_of(name: str, figures: dict[str, Any]) -> Usage:
         "openai_responses": {"output": [], "status": "completed", "usage": figures},
         "anthropic": {"content": [], "usage": figures},
         "bedrock": {"output": {"message": {"content": []}}, "usage": figures},
+        "gemini": {"candidates": [{"content": {"parts": []}}], "usageMetadata": figures},
     }
     raw = json.dumps(answers[name]).encode()
     verdict = dialect(name).parse(ChatRequest("m", []), 200, Headers(()), raw, 0.0)
@@ -68,6 +69,12 @@ SAID = {
          "input_tokens_details": {"cached_tokens": 64},
          "output_tokens_details": {"reasoning_tokens": 30}},
         (100, 50, 150, 64, 30, 0),
+    ),
+    "Gemini, whose candidates leave thoughts out": (
+        "gemini",
+        {"promptTokenCount": 60, "candidatesTokenCount": 25, "thoughtsTokenCount": 15,
+         "cachedContentTokenCount": 30, "totalTokenCount": 100},
+        (60, 40, 100, 30, 15, 0),
     ),
     "Bedrock, whose input leaves the cache out": (
         "bedrock",
