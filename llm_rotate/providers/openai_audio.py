@@ -65,7 +65,10 @@ class OpenAITranscriptions:
         ready: Ready,
         wall: float,  # noqa: ARG002 - of use to signers only
     ) -> HttpRequest:
-        sent = post(self, "audio/transcriptions", request, body, ready)
+        # Azure's name for the model, with which the form is written anew, tells less of it.
+        fixed = {"response_format": _format(request), **request.options}
+        named = replace(request, options=fixed)
+        sent = post(self, "audio/transcriptions", named, body, ready)
         own = (b"content-type", content_type(request.boundary))
         headers = (own, *(each for each in ready.headers if each[0] != b"content-type"))
         return replace(sent, headers=headers)

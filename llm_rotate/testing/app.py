@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import words
 from .anthropic_wire import AnthropicWire
 from .aws_signature import ACCESS_KEY_PREFIX, access_key_in, wrong_signature
+from .bedrock_embeddings_wire import BedrockEmbeddingsWire
 from .bedrock_wire import BedrockWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
@@ -68,6 +69,7 @@ class Simulator:
             "openai transcriptions": TranscriptionsWire(),
             "anthropic": AnthropicWire(),
             "bedrock": BedrockWire(),
+            "bedrock embeddings": BedrockEmbeddingsWire(),
             "gemini": GeminiWire(),
         }
         self._faults: Faults | None = None

@@ -16,6 +16,7 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     ":generateContent": ("gemini", "google_ai_studio"),
     ":streamGenerateContent": ("gemini", "google_ai_studio"),
     "/converse": ("bedrock", "aws_bedrock"),
+    "/invoke": ("bedrock embeddings", "aws_bedrock"),
     "/converse-stream": ("bedrock", "aws_bedrock"),
 }
 _STREAMS = frozenset({"/converse-stream", ":streamGenerateContent"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from llm_rotate import (
 )
 from llm_rotate.core.wire import Bounds
 from llm_rotate.helpers.embedding import group_bounds, parts
-from llm_rotate.testing import app
 from llm_rotate.testing.embeddings_wire import EmbeddingsWire, vector
 from tests.behaviours.world import World
 
@@ -39,7 +37,7 @@ def vector_of(text: str) -> list[float]:
     return list(vector(text, 16))
 
 
-TEXTS = [f"text number {number}" + " word" * (number % 7) for number in range(100)]
+TEXTS = [f"text number {number} " + "word " * (number % 7) for number in range(100)]
 
 
 def test_B01_vectors_stand_in_the_order_of_the_texts():
@@ -51,10 +49,10 @@ def test_B01_vectors_stand_in_the_order_of_the_texts():
     assert sizes(world) == [32, 32, 32, 4]
 
 
-def test_B03_whatever_order_they_came_back_in(monkeypatch):
-    wires: Mapping[str, Any] = {**app._WIRES, "openai embeddings": Reversed()}
-    monkeypatch.setattr(app, "_WIRES", wires)
-    batch = embed(World(), TEXTS)
+def test_B03_whatever_order_they_came_back_in():
+    world = World()
+    world.sim._wires["openai embeddings"] = Reversed()
+    batch = embed(world, TEXTS)
     assert [each.embedding for each in batch] == [vector_of(text) for text in TEXTS]
 
 
@@ -280,3 +278,22 @@ def test_the_strictest_stage_bounds_a_group():
     assert group_bounds(32, [Bounds(2048, 300_000), Bounds(10, 9_000)]) == (10, 3_000)
     assert group_bounds(32, [Bounds()]) == (32, 100_000)
     assert group_bounds(32, []) == (32, 100_000)
+
+
+# -- other providers
+
+
+@pytest.mark.parametrize(
+    ("model", "size"), [("amazon.titan-embed-text-v2:0", 1), ("cohere.embed-english-v3", 32)]
+)
+def test_bedrock_embeds_as_many_at_a_time_as_its_models_take(model, size):
+    world = World(["k1", "k2"], provider="aws_bedrock")
+    world.sim.refuses("number 7 ")
+    texts = TEXTS[:40]
+    batch = world.run(lambda: world.lm.embed_batch(model, texts))
+    field = "inputText" if size == 1 else "texts"
+    sent = [seen.body[field] for seen in world.sim.log]
+    assert max(1 if isinstance(each, str) else len(each) for each in sent) == size
+    assert [number for number, error in enumerate(batch.errors) if error] == [7]
+    assert all(batch[n].embedding == vector_of(texts[n]) for n in range(40) if n != 7)
+    assert batch.usage.total_tokens == world.sim.tokens()

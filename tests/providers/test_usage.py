@@ -21,8 +21,11 @@ def usage_of(name: str, figures: dict[str, Any]) -> Usage:
         "openai": {"choices": [{"message": {"content": "x"}}], "usage": figures},
         "openai_responses": {"output": [], "status": "completed", "usage": figures},
         "anthropic": {"content": [], "usage": figures},
+        "gemini": {
+            "candidates": [{"content": {"parts": [{"text": "x"}]}}],
+            "usageMetadata": figures,
+        },
         "bedrock": {"output": {"message": {"content": []}}, "usage": figures},
-        "gemini": {"candidates": [{"content": {"parts": []}}], "usageMetadata": figures},
     }
     raw = json.dumps(answers[name]).encode()
     verdict = dialect(name).parse(ChatRequest("m", []), 200, Headers(()), raw, 0.0)
@@ -70,17 +73,18 @@ SAID = {
          "output_tokens_details": {"reasoning_tokens": 30}},
         (100, 50, 150, 64, 30, 0),
     ),
-    "Gemini, whose candidates leave thoughts out": (
-        "gemini",
-        {"promptTokenCount": 60, "candidatesTokenCount": 25, "thoughtsTokenCount": 15,
-         "cachedContentTokenCount": 30, "totalTokenCount": 100},
-        (60, 40, 100, 30, 15, 0),
-    ),
     "Bedrock, whose input leaves the cache out": (
         "bedrock",
         {"inputTokens": 10, "outputTokens": 40, "totalTokens": 100, "cacheReadInputTokens": 30,
          "cacheWriteInputTokens": 20},
         (60, 40, 100, 30, 0, 0),
+    ),
+    "Gemini, whose candidates leave thoughts out": (
+        "gemini",
+        {"promptTokenCount": 100, "cachedContentTokenCount": 60, "candidatesTokenCount": 20,
+         "thoughtsTokenCount": 30, "toolUsePromptTokenCount": 7, "totalTokenCount": 157,
+         "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 40}]},
+        (107, 50, 157, 60, 30, 40),
     ),
     "Anthropic, whose input leaves the cache out": (
         "anthropic",
