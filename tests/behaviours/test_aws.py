@@ -26,7 +26,7 @@ from botocore.awsrequest import AWSRequest
 from llm_rotate import ConfigurationError, NoAvailableKeyError
 from llm_rotate.core.wire import Endpoint, HttpRequest
 from llm_rotate.engine import aws
-from llm_rotate.providers import bedrock
+from llm_rotate.providers import bedrock_urls
 from llm_rotate.testing.aws_signature import ACCESS_KEY_PREFIX
 
 from .doors import DOORS, asked, fake_time, read, sockets, text
@@ -401,10 +401,10 @@ def test_an_api_key_needs_no_botocore_for_a_chat() -> None:
 def test_without_botocore_streams_and_signatures_say_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bedrock, "find_spec", lambda _name: None)
-    bedrock._need_botocore.cache_clear()
+    monkeypatch.setattr(bedrock_urls, "find_spec", lambda _name: None)
+    bedrock_urls.need_botocore.cache_clear()
     with world_of(fake_time, "k1") as world:
         with pytest.raises(ConfigurationError, match=r"llm_rotate\[bedrock\]"):
             world.run(world.chat)
         assert asked(world) == []
-    bedrock._need_botocore.cache_clear()
+    bedrock_urls.need_botocore.cache_clear()
