@@ -145,10 +145,17 @@ def reference(text: Any) -> str:
     raise ValueError(f"must say where the secret is: {SPELLINGS}")
 
 
+def token_provider(ask: Any) -> Any:
+    if not callable(ask):
+        raise ValueError("must be a function that gives a token")  # noqa: TRY004 - for pydantic
+    return ask
+
+
 # The fields of auth_config that decide where requests go or what they say.
 _AUTH_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "azure_endpoint": web_address,
     "base_url": web_address,
+    "azure_ad_token_provider": token_provider,
     "azure_deployment": deployment_name,
     "azure_deployments": deployment_names,
     "api_version": header_text,

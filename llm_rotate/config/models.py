@@ -25,7 +25,7 @@ from .entries import (
     StateStoreConfig,
     TimeoutsConfig,
 )
-from .references import cross_checks, is_signed
+from .references import cross_checks, is_signed, with_tokens
 
 # Fields of auth_config that llm-rotate 0.3 sent as headers.
 AUTH_CONFIG_HEADERS: Mapping[str, str] = {
@@ -122,7 +122,7 @@ class LMRotateConfig(Entry):
         return Endpoint(
             provider=key.provider,
             base_url=base_url.replace("{region}", auth.get("region", "")),
-            auth="sigv4" if is_signed(provider, key) else provider.auth,
+            auth=_auth(provider, key),
             headers={**provider.headers, **auth.get("default_headers", {}), **named},
             flags={**routes, **provider.flags, **own},
             auth_config=auth,
@@ -155,6 +155,12 @@ class LMRotateConfig(Entry):
             for name, entries in self.fallback_chains.items()
         }
         return Routes(specs, self.keyspecs(), chains)
+
+
+def _auth(provider: ProviderConfig, key: KeyConfig) -> str:
+    if with_tokens(key):
+        return "entra"
+    return "sigv4" if is_signed(provider, key) else provider.auth
 
 
 def _provider_spec(name: str, provider: ProviderConfig) -> ProviderSpec:

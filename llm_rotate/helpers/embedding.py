@@ -127,12 +127,9 @@ def shared(usage: Usage, weights: Sequence[float]) -> list[Usage]:
 
 def parts(whole: int, weights: Sequence[float]) -> list[int]:
     """``whole`` in whole parts, each within 1 of its share."""
-    total = math.fsum(weights)
-    if total <= 0.0:
-        weights, total = [1.0] * len(weights), float(len(weights))
-    edges = [round(whole * (so_far / total)) for so_far in accumulate(weights, initial=0.0)]
-    edges[-1] = whole
-    return [end - start for start, end in pairwise(edges)]
+    edges = list(accumulate(weights if any(weights) else [1.0] * len(weights), initial=0.0))
+    cuts = [round(whole * (edge / edges[-1])) for edge in edges]
+    return [end - start for start, end in pairwise(cuts)]
 
 
 def added(first: Usage, second: Usage) -> Usage:

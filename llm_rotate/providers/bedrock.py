@@ -8,28 +8,28 @@ keywords of the call. Streams are AWS's event streams, for which botocore is nee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
-from importlib.util import find_spec
 from typing import Any
-from urllib.parse import quote
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
 from ..core.wire import (
     ChatRequest,
+    EmbedRequest,
     Endpoint,
     EventReader,
     Headers,
     HttpRequest,
+    Operation,
     Ready,
     Verdict,
 )
-from ..errors import ConfigurationError
 from ..types import ChatResponse
 from .bedrock_answer import BedrockTally, response_of
+from .bedrock_embeddings import BedrockEmbeddings
 from .bedrock_frames import FrameParser
 from .bedrock_messages import has_tool_blocks, split, tool_choice, tools
 from .bedrock_sdk import classify
+from .bedrock_urls import need_botocore, url_of
 from .faults import BEDROCK, broken, judge, request_id
 from .jsonio import dumps, loads
 from .parts import cannot, static_headers, written
@@ -49,9 +49,9 @@ class BedrockConverse:
 
     name = "bedrock"
     sdk: str | None = None
-    counts_cached = (
-        False  # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
-    )
+    # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
+    counts_cached = False
+    operations: Mapping[type, Operation] = {EmbedRequest: BedrockEmbeddings()}
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         is_signed = endpoint.auth == "sigv4"
@@ -62,7 +62,7 @@ class BedrockConverse:
         if request.upstream is not None:
             cannot(self.name, f"upstream {request.upstream!r}")
         if request.stream or endpoint.auth == "sigv4":
-            _need_botocore()
+            need_botocore()
         system, messages = split(request.messages, endpoint.provider)
         body: dict[str, Any] = {"messages": messages}
         if system:
@@ -83,7 +83,7 @@ class BedrockConverse:
         wall: float,  # noqa: ARG002 - the signature, which tells the time, comes after
     ) -> HttpRequest:
         ending = "converse-stream" if request.stream else "converse"
-        url = f"{ready.url}/model/{_escaped(request.model)}/{ending}"
+        url = url_of(ready.url, request.model, ending)
         return HttpRequest("POST", url, ready.headers, body, request.stream)
 
     def parse(
@@ -115,21 +115,6 @@ class BedrockConverse:
 
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None:
         return classify(error, wall)
-
-
-@cache
-def _need_botocore() -> None:
-    if find_spec("botocore") is None:
-        raise ConfigurationError(
-            "aws_bedrock needs botocore for streams and signatures: "
-            "pip install 'llm_rotate[bedrock]'"
-        )
-
-
-@lru_cache(maxsize=256)
-def _escaped(model: str) -> str:
-    """A model's name in a path: ARNs have colons and slashes."""
-    return quote(model, safe="")
 
 
 # Parts of the body that keywords of the call may extend.

@@ -25,6 +25,7 @@ _OPENAI_TOO_LARGE = "https://github.com/TheR1D/shell_gpt/issues/653"
 _OPENAI_UNKNOWN_URL = "https://github.com/InternLM/MindSearch/issues/150"
 _OPENAI_INVALID_URL = "https://github.com/harry0703/MoneyPrinterTurbo/issues/57"
 _OPENAI_POLICY = "https://github.com/alan-turing-institute/t0-1/issues/69"
+_OPENAI_SDK = "codes of a failed response in the openai package, version 3"
 _OPENAI_SAFETY = "https://github.com/microsoft/PyRIT/pull/1463"
 _AZURE = "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter"
 _AZURE_REST = "https://learn.microsoft.com/azure/ai-foundry/openai/reference"
@@ -126,6 +127,23 @@ _PINNED = frozenset({"pinned"})
 _PINNED_NAMED = frozenset({"pinned", "provider_name"})
 _MODERATED = frozenset({"reasons"})
 
+# What a response may fail for that has taken an image in: the request's own matter.
+_OF_IMAGES = (
+    "invalid_image",
+    "invalid_image_format",
+    "invalid_base64_image",
+    "invalid_image_url",
+    "image_too_large",
+    "image_too_small",
+    "image_parse_error",
+    "invalid_image_mode",
+    "image_file_too_large",
+    "unsupported_image_media_type",
+    "empty_image_file",
+    "failed_to_download_image",
+    "image_file_not_found",
+)
+
 OPENAI = Tongue(
     rows=(
         Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, code="insufficient_quota"),
@@ -155,6 +173,9 @@ OPENAI = Tongue(
         Row(Outcome.BAD_REQUEST, _OPENAI, code="context_length_exceeded"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI, code="content_policy_violation"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI_SAFETY, code="moderation_blocked"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_SDK, code="image_content_policy_violation"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_SDK, code="misalignment_policy_violation"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_SDK, code="bio_policy"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI_POLICY, 400, "invalid_prompt", text="usage polic"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI_SAFETY, 400, "invalid_prompt", text="safety reasons"),
         Row(Outcome.CONTENT_FILTERED, _AZURE, code="content_filter"),
@@ -180,6 +201,9 @@ OPENAI = Tongue(
         "context_length_exceeded": 400,
         "content_filter": 400,
         "invalid_prompt": 400,
+        "data_residency_mismatch": 400,
+        **dict.fromkeys(_OF_IMAGES, 400),
+        "vector_store_timeout": 504,
         "authentication_error": 401,
         "invalid_api_key": 401,
         "insufficient_quota": 429,

@@ -12,6 +12,7 @@ from typing import Any
 from ..core.wire import Endpoint
 from .openai_answer import said
 from .parts import Said, cannot, checked, own_words, raw_part
+from .reading import as_text
 
 _FOREIGN = frozenset({"tool_use", "tool_result", "redacted_thinking", "document"})
 
@@ -61,7 +62,7 @@ def _sent_back(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part(part: Any) -> Any:
-    kind = part.get("type") if isinstance(part, Mapping) else None
+    kind = as_text(part.get("type")) if isinstance(part, Mapping) else ""
     if kind == "image_bytes":
         mime, data = raw_part("openai", part)
         return {"type": "image_url", "image_url": {"url": f"data:{mime};base64,{data}"}}
@@ -75,7 +76,7 @@ def _part(part: Any) -> Any:
         return {"type": "input_audio", "input_audio": {"data": data, "format": _sound(mime)}}
     if kind == "file" and "file_uri" in part:
         return _by_uri(part)
-    if kind in _FOREIGN or (kind is not None and ("source" in part or "signature" in part)):
+    if kind in _FOREIGN or (kind and ("source" in part or "signature" in part)):
         cannot("openai", f"a part of type {kind} in another provider's shape")
     return part
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from . import words
 from .anthropic_wire import AnthropicWire
 from .aws_signature import ACCESS_KEY_PREFIX, access_key_in, wrong_signature
+from .bedrock_embeddings_wire import BedrockEmbeddingsWire
 from .bedrock_wire import BedrockWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .gemini_embeddings_wire import GeminiEmbeddingsWire
 from .gemini_wire import GeminiWire
 from .google_tokens import token_for
 from .multipart import form_of
@@ -69,7 +71,9 @@ class Simulator:
             "openai transcriptions": TranscriptionsWire(),
             "anthropic": AnthropicWire(),
             "bedrock": BedrockWire(),
+            "bedrock embeddings": BedrockEmbeddingsWire(),
             "gemini": GeminiWire(),
+            "gemini embeddings": GeminiEmbeddingsWire(),
         }
         self._faults: Faults | None = None
         self._says: words.Says = words.echo

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import words
@@ -160,32 +161,56 @@ def _event(number: int, kind: str, fields: Mapping[str, Any]) -> Event:
     return Event(sse(data, kind), content=kind.endswith(".delta"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """How an item comes: in which pieces, named what, beside which fields, as which part of it;
+    and the item before they came.
+    """
+
+    kind: str
+    pieces: Sequence[str]
+    empty: dict[str, Any]
+    at: dict[str, Any] = field(default_factory=dict)
+    part: str = ""
+
+
 def _item_events(
     place: int, item: dict[str, Any], reply: Reply
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    at = {"item_id": item["id"], "output_index": place}
-    pieces, inner, kind, empty = _growing(item, reply)
-    yield "response.output_item.added", {"output_index": place, "item": {**item, **empty}}
-    for piece in pieces:
-        yield f"response.{kind}.delta", {**at, **inner, "delta": piece}
-    name = "arguments" if kind.startswith("function") else "text"
-    yield f"response.{kind}.done", {**at, **inner, name: "".join(pieces)}
+    growth = _growth(item, reply)
+    at = {"item_id": item["id"], "output_index": place, **growth.at}
+    whole = "".join(growth.pieces)
+    yield "response.output_item.added", {"output_index": place, "item": {**item, **growth.empty}}
+    if growth.part:
+        yield f"response.{growth.part}.added", {**at, "part": _part(growth, "")}
+    for piece in growth.pieces:
+        yield f"response.{growth.kind}.delta", {**at, "delta": piece, "logprobs": []}
+    name = "text" if growth.part else "arguments"
+    yield f"response.{growth.kind}.done", {**at, name: whole, "logprobs": []}
+    if growth.part:
+        yield f"response.{growth.part}.done", {**at, "part": _part(growth, whole)}
     yield "response.output_item.done", {"output_index": place, "item": item}
 
 
-def _growing(
-    item: Mapping[str, Any], reply: Reply
-) -> tuple[Sequence[str], dict[str, Any], str, dict[str, Any]]:
-    """How an item comes: in which pieces, beside which fields, named what; and it without them."""
+def _part(growth: _Growth, text: str) -> dict[str, Any]:
+    if growth.part == "content_part":
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "summary_text", "text": text}
+
+
+def _growth(item: Mapping[str, Any], reply: Reply) -> _Growth:
     if item["type"] == "reasoning":
         empty = {"summary": [], "encrypted_content": ""}
-        return reply.thoughts, {"summary_index": 0}, "reasoning_summary_text", empty
+        at = {"summary_index": 0}
+        kind, part = "reasoning_summary_text", "reasoning_summary_part"
+        return _Growth(kind, reply.thoughts, empty, at, part)
     if item["type"] == "function_call":
         whole = item["arguments"]
         pieces = (whole[: len(whole) // 2], whole[len(whole) // 2 :])
-        return pieces, {}, "function_call_arguments", {"arguments": "", "status": "in_progress"}
+        begun = {"arguments": "", "status": "in_progress"}
+        return _Growth("function_call_arguments", pieces, begun)
     empty = {"content": [], "status": "in_progress"}
-    return reply.pieces, {"content_index": 0, "logprobs": []}, "output_text", empty
+    return _Growth("output_text", reply.pieces, empty, {"content_index": 0}, "content_part")
 
 
 # -- what was asked

@@ -13,9 +13,11 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     "/embeddings": ("openai embeddings", "openai"),
     "/audio/transcriptions": ("openai transcriptions", "openai"),
     "/messages": ("anthropic", "anthropic"),
+    ":batchEmbedContents": ("gemini embeddings", "google_ai_studio"),
     ":generateContent": ("gemini", "google_ai_studio"),
     ":streamGenerateContent": ("gemini", "google_ai_studio"),
     "/converse": ("bedrock", "aws_bedrock"),
+    "/invoke": ("bedrock embeddings", "aws_bedrock"),
     "/converse-stream": ("bedrock", "aws_bedrock"),
 }
 _STREAMS = frozenset({"/converse-stream", ":streamGenerateContent"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from llm_rotate import (
 )
 from llm_rotate.core.wire import Bounds
 from llm_rotate.helpers.embedding import group_bounds, parts
-from llm_rotate.testing import app
 from llm_rotate.testing.embeddings_wire import EmbeddingsWire, vector
 from tests.behaviours.world import World
 
@@ -39,7 +37,7 @@ def vector_of(text: str) -> list[float]:
     return list(vector(text, 16))
 
 
-TEXTS = [f"text number {number}" + " word" * (number % 7) for number in range(100)]
+TEXTS = [f"text number {number} " + "word " * (number % 7) for number in range(100)]
 
 
 def test_B01_vectors_stand_in_the_order_of_the_texts():
@@ -51,10 +49,10 @@ def test_B01_vectors_stand_in_the_order_of_the_texts():
     assert sizes(world) == [32, 32, 32, 4]
 
 
-def test_B03_whatever_order_they_came_back_in(monkeypatch):
-    wires: Mapping[str, Any] = {**app._WIRES, "openai embeddings": Reversed()}
-    monkeypatch.setattr(app, "_WIRES", wires)
-    batch = embed(World(), TEXTS)
+def test_B03_whatever_order_they_came_back_in():
+    world = World()
+    world.sim._wires["openai embeddings"] = Reversed()
+    batch = embed(world, TEXTS)
     assert [each.embedding for each in batch] == [vector_of(text) for text in TEXTS]
 
 
@@ -175,6 +173,32 @@ def test_rows_come_as_they_are_done_from_an_endless_generator():
     assert len(taken) <= 200 + 32 * 6
 
 
+def test_requests_stay_under_way_while_results_are_taken():
+    """A window of four groups of 32 is full again as soon as there is room for their rows."""
+    world = World(["k1"])
+    world.sim.key("k1").slow(3.2)
+
+    async def scenario():
+        await world.lm.embed_batch(
+            MODEL,
+            (f"text {number}" for number in range(640)),
+            max_parallel_requests=4,
+            on_result=lambda *row: asyncio.sleep(0.01),
+        )
+        return asyncio.get_running_loop().time()
+
+    began = world.clock.now()
+    assert world.run(scenario) - began < 5 * 3.2 + 4 * 32 * 0.01 + 0.5
+
+
+def test_it_finds_its_own_width():
+    world = World()
+    world.sim.key("k1").slow(1.0)
+    batch = embed(world, [f"text {number}" for number in range(3200)])
+    assert batch.failed == 0
+    assert world.sim.requests() == 100
+
+
 def test_async_texts_are_embedded_too():
     async def coming():
         for text in TEXTS:
@@ -280,3 +304,34 @@ def test_the_strictest_stage_bounds_a_group():
     assert group_bounds(32, [Bounds(2048, 300_000), Bounds(10, 9_000)]) == (10, 3_000)
     assert group_bounds(32, [Bounds()]) == (32, 100_000)
     assert group_bounds(32, []) == (32, 100_000)
+
+
+# -- other providers
+
+
+@pytest.mark.parametrize(
+    ("model", "size"), [("amazon.titan-embed-text-v2:0", 1), ("cohere.embed-english-v3", 32)]
+)
+def test_bedrock_embeds_as_many_at_a_time_as_its_models_take(model, size):
+    world = World(["k1", "k2"], provider="aws_bedrock")
+    world.sim.refuses("number 7 ")
+    texts = TEXTS[:40]
+    batch = world.run(lambda: world.lm.embed_batch(model, texts))
+    field = "inputText" if size == 1 else "texts"
+    sent = [seen.body[field] for seen in world.sim.log]
+    assert max(1 if isinstance(each, str) else len(each) for each in sent) == size
+    assert [number for number, error in enumerate(batch.errors) if error] == [7]
+    assert all(batch[n].embedding == vector_of(texts[n]) for n in range(40) if n != 7)
+    assert batch.usage.total_tokens == world.sim.tokens()
+
+
+def test_gemini_embeds_many_at_a_time():
+    world = World(["k1", "k2"], provider="google_ai_studio")
+    world.sim.refuses("number 7 ")
+    asked = {"dimensions": 8, "task_type": "CLUSTERING", "micro_batch_size": 200}
+    texts = TEXTS * 2
+    batch = world.run(lambda: world.lm.embed_batch("gemini-embedding-001", texts, **asked))
+    assert [number for number, error in enumerate(batch.errors) if error] == [7, 107]
+    assert len(world.sim.log[0].body["requests"]) == 100
+    assert batch[3].embedding == list(vector(TEXTS[3], 8))
+    assert batch.usage.total_tokens == world.sim.tokens()

@@ -96,7 +96,9 @@ def test_health_shows_what_another_process_knows_and_needs_no_secret(
     assert timedelta(seconds=590) < left <= timedelta(seconds=600.5)
     other = found["anthropic"]["keys"]["c"]
     assert (other["state"], other["reason"], other["until"]) == ("disabled", "leaked", None)
-    assert found["openai"]["keys"]["a"]["limits"]["key"]["rpm"]["limit"] == 600
+    rpm = found["openai"]["keys"]["a"]["limits"]["key"]["rpm"]
+    assert (rpm["limit"], rpm["taken"]) == (600, 1)
+    assert found["openai"]["keys"]["b"]["successes"] == 4
     assert sim.requests() == asked
 
 
@@ -106,9 +108,9 @@ def test_the_table_says_the_same(file: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "openai active" in rows
-    assert "a cooldown 10 min 0 0 0 invoice unpaid; rpm 0 of 600" in rows
-    assert "b active 0 0 0" in rows
-    assert rows.index("anthropic active") < rows.index("c active 0 0 0")
+    assert "a cooldown 10 min 0 0 invoice unpaid; rpm 0 of 600" in rows
+    assert "b active 0 0" in rows
+    assert rows.index("anthropic active") < rows.index("c active 0 0")
 
 
 def test_an_operators_words_reach_a_running_fleet(
@@ -246,9 +248,8 @@ def test_scopes_groups_and_providers_have_rows_of_their_own() -> None:
     Console(file=file, width=80).print(table(report))
     lines = [" ".join(line.split()) for line in file.getvalue().splitlines()]
     assert lines[3:-1] == [
-        "openai cooldown 42 s every key was refused",
-        "alike",
-        "oai-1 active 1200 3 4 rpm 20 of 500 (learned)",
+        "openai cooldown 42 s every key was refused alike",
+        "oai-1 active 1200 3 rpm 20 of 500 (learned)",
         f"{MODEL} quarantine 2 h no access",
         "group:team tpm 1,234 of 200,000",
     ]

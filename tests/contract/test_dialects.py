@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_rotate.core.outcome import Outcome
@@ -18,7 +19,7 @@ from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.testing.bedrock_wire import event_frame, frame
 from llm_rotate.types import ChatResponse, StreamChunk
-from tests.behaviours.dialects import OTHER, PROVIDERS
+from tests.behaviours.dialects import OTHER, PROVIDERS, SERVICES
 from tests.behaviours.wires import WIRES
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -246,6 +247,7 @@ CASES = [
 ]  # fmt: skip
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+unhurried = settings(deadline=None)  # the machine may be busy with others
 
 
 def request(*, stream: bool = False, **more: Any) -> ChatRequest:
@@ -286,7 +288,7 @@ def test_every_dialect_has_a_case() -> None:
 def test_every_dialect_joins_in_the_behaviours() -> None:
     """Rotation, streams, calls and first steps are proved with a provider of each."""
     assert set(PROVIDERS) == set(DIALECTS)
-    assert set(OTHER) == set(WIRES) == set(PROVIDERS.values())
+    assert set(OTHER) == set(WIRES) == set(SERVICES.values()) >= set(PROVIDERS.values())
 
 
 @each
@@ -465,6 +467,7 @@ def judged_or_read(verdict: object) -> None:
 
 
 @each
+@unhurried
 @given(picked=st.data())
 def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(
     case: Case, picked: st.DataObject
@@ -477,6 +480,7 @@ def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(
 
 
 @each
+@unhurried
 @given(picked=st.data())
 def test_a_stream_with_anything_wrong_in_it_gives_a_verdict(
     case: Case, picked: st.DataObject
@@ -491,6 +495,7 @@ def test_a_stream_with_anything_wrong_in_it_gives_a_verdict(
 
 
 @each
+@unhurried
 @given(raw=st.binary(max_size=60), status=st.integers(100, 999))
 def test_any_bytes_give_a_verdict(case: Case, raw: bytes, status: int) -> None:
     judged_or_read(parse(case, raw, status))
@@ -507,6 +512,7 @@ class APIStatusError(Exception):
 
 
 @each
+@unhurried
 @given(status=junk, body=junk, response=junk)
 def test_any_sdk_error_gives_a_verdict(case: Case, status: Any, body: Any, response: Any) -> None:
     verdict = dialect(case.name).classify(APIStatusError(status, body, response), WALL)
@@ -520,6 +526,7 @@ PORTABLE = ["tools", "tool_choice", "parallel_tool_calls", "response_format", "s
 
 
 @each
+@unhurried
 @given(picked=st.data())
 def test_what_cannot_be_sent_is_a_capability_error(case: Case, picked: st.DataObject) -> None:
     chosen: Dialect = dialect(case.name)
@@ -531,3 +538,81 @@ def test_what_cannot_be_sent_is_a_capability_error(case: Case, picked: st.DataOb
     except CapabilityError:
         return
     assert isinstance(json.loads(body), dict)
+
+
+# Nothing is lost without a word.
+
+DATA = base64.b64encode(b"\x89PNG bytes").decode()
+PARTS: dict[str, tuple[dict[str, Any], str]] = {
+    "image bytes": ({"type": "image_bytes", "data": b"\x89PNG bytes", "mime_type": "image/png"}, DATA),
+    "image data URL": ({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}, DATA),
+    "image URL": ({"type": "image_url", "image_url": {"url": "https://x.test/marked.png"}}, "marked.png"),
+    "image by uri": ({"type": "file", "file_uri": "https://x.test/marked.png", "mime_type": "image/png"}, "marked.png"),
+    "pdf bytes": ({"type": "pdf_bytes", "data": b"\x89PNG bytes", "mime_type": "application/pdf"}, DATA),
+    "pdf data URL": ({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{DATA}"}}, DATA),
+    "pdf by uri": ({"type": "file", "file_uri": "https://x.test/marked.pdf", "mime_type": "application/pdf"}, "marked.pdf"),
+    "file id": ({"type": "file", "file": {"file_id": "file-marked"}}, "file-marked"),
+    "audio": ({"type": "input_audio", "input_audio": {"data": DATA, "format": "wav"}}, DATA),
+    "audio bytes": ({"type": "audio_bytes", "data": b"\x89PNG bytes", "mime_type": "audio/wav"}, DATA),
+    "text": ({"type": "text", "text": "marked"}, "marked"),
+}  # fmt: skip
+SCHEMA = {"type": "object", "properties": {"marked": {"type": "string"}}, "required": ["marked"]}
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "tools": ({"tools": [{"type": "function", "function": {"name": "marked", "parameters": {}}}]}, "marked"),
+    "tool choice": ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, '"f"'),
+    "schema": ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}}, "marked"),
+    "stop": ({"stop": ["marked"]}, "marked"),
+    "top_p": ({"top_p": 0.125}, "0.125"),
+    "seed": ({"seed": 424242}, "424242"),
+    "logprobs": ({"logprobs": True, "top_logprobs": 7}, "7"),
+    "user": ({"user": "marked"}, "marked"),
+    "their own": ({"some_keyword": "marked"}, "marked"),
+}  # fmt: skip
+
+
+def encoded_or_refused(case: Case, asked: ChatRequest) -> str:
+    """The body, or the reason why there is none."""
+    try:
+        return dialect(case.name).encode(asked, case.endpoint).decode()
+    except CapabilityError as error:
+        return f"refused: {error}"
+
+
+@each
+@pytest.mark.parametrize("kind", PARTS)
+def test_C02_a_part_is_carried_whole_or_refused_by_name(case: Case, kind: str) -> None:
+    part, mark = PARTS[kind]
+    told = encoded_or_refused(case, ChatRequest("m", [{"role": "user", "content": [part]}]))
+    if told.startswith("refused: "):
+        assert case.name in told
+        assert part["type"].partition("_")[0] in told
+    else:
+        assert mark in told
+
+
+@each
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_C01_an_option_is_carried_or_refused_by_name(case: Case, kind: str) -> None:
+    options, mark = OPTIONS[kind]
+    told = encoded_or_refused(case, request(options=options))
+    if told.startswith("refused: "):
+        assert case.name in told
+        assert any(name in told for name in options)
+    else:
+        assert mark in told
+
+
+@each
+def test_C01_every_system_message_and_every_parallel_call_is_carried(case: Case) -> None:
+    calls = [CALL | {"id": f"call-{n}"} for n in range(3)]
+    results = [{"role": "tool", "tool_call_id": f"call-{n}", "content": f"result-{n}"} for n in range(3)]  # fmt: skip
+    messages = [
+        {"role": "system", "content": "first-rule"},
+        {"role": "system", "content": [{"type": "text", "text": "second-rule"}]},
+        MESSAGES[1],
+        {"role": "assistant", "content": "calling", "tool_calls": calls},
+        *results,
+    ]
+    body = dialect(case.name).encode(ChatRequest("m", messages), case.endpoint).decode()
+    marks = ["first-rule", "second-rule", "calling", *(f"call-{n}" for n in range(3)), *(f"result-{n}" for n in range(3))]  # fmt: skip
+    assert [mark for mark in marks if mark not in body] == []

@@ -193,3 +193,16 @@ def test_an_error_is_judged_as_in_a_chat():
     refused = {"error": {"message": "no", "code": "rate_limit_exceeded"}}
     assert parse(refused, 429).outcome is Outcome.RATE_LIMITED
     assert parse({"error": "Invalid file format."}, 400).outcome is Outcome.BAD_REQUEST
+
+
+def test_a_deployment_named_otherwise_is_asked_for_all_that_its_model_knows():
+    place = Endpoint(
+        "azure_openai",
+        "https://x.test",
+        flags={"azure": True, "deployments": {"whisper-1": "ears"}},
+    )
+    ready = dialect("openai").prepare("s", place)
+    sent = OPERATION.build(asked(), OPERATION.encode(asked(), place), ready, 0.0)
+    raw = b"".join(sent.body)
+    assert b"ears" in raw
+    assert b"verbose_json" in raw
