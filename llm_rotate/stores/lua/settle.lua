@@ -29,7 +29,7 @@ local function settle_one(bucket, took, used)
   if took.day_ends == bucket.day_ends then
     bucket.day_requests = bucket.day_requests + requests
     bucket.day_tokens = bucket.day_tokens + more[2]
-    bucket.day_dollars = bucket.day_dollars + used[3] - cost[3]
+    bucket.day_dollars = bucket.day_dollars + (used[3] - cost[3])
   end
   if took.generation == bucket.generation then
     bucket.open = bucket.open - 1
