@@ -146,6 +146,10 @@ for at = 1, #ARGV, WORDS do
     local bucket = bucket_of(name, ARGV[at + 3])
     local about = taken_of(took, bucket, name)
     changed[name] = true
+    if not bucket.is_told then -- the others have to count in it from now on
+      bucket.is_told = true
+      count = tell(count, 'room|' .. name)
+    end
     if what == 'told' then
       observe(bucket, name, about, ARGV[at + 4])
     else
