@@ -190,7 +190,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "Read from the built-in providers.",
         "env_auth_config": "Fields of `auth_config` and the variables that hold those.",
         "flags": "How it departs from its dialect: `max_tokens_field` (a name), "
-        "`stream_options` (false: cannot take them), `default_max_tokens` (Anthropic).",
+        "`stream_options` (false: cannot take them), `cache_control` (false: refuses "
+        "the marks of a prompt cache), `default_max_tokens` (Anthropic).",
         "adapter": "The older name of `dialect`.",
     },
     "DefaultsConfig": {

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .errors import UnreachableError as UnreachableError
     from .errors import UpstreamFailedError as UpstreamFailedError
     from .helpers.batch import BatchResult as BatchResult
+    from .helpers.embedding import EmbeddingBatch as EmbeddingBatch
     from .lmclient.client import LMClient as LMClient
     from .lmclient.client import PoolClient as PoolClient
     from .lmclient.deployment import DeploymentConfig as DeploymentConfig
@@ -105,6 +106,7 @@ _ROOMS = {
         "UpstreamFailedError",
     ),
     "helpers.batch": ("BatchResult",),
+    "helpers.embedding": ("EmbeddingBatch",),
     "lmclient.client": ("LMClient", "PoolClient"),
     "lmclient.deployment": ("DeploymentConfig",),
     "lmclient.limiter": ("RateLimiter", "RateLimiterAcquisitionHandle"),

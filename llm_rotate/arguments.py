@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from .errors import ConfigurationError
+from .providers import ENDPOINTS
 
 N = TypeVar("N", int, float)
 CLOSE = 0.85
@@ -31,7 +32,7 @@ class Steering:
     region: str | None = None
 
 
-OURS = ("max_tokens", "temperature", *Steering.__dataclass_fields__)
+OURS = ("endpoint", "max_tokens", "temperature", *Steering.__dataclass_fields__)
 
 
 def steered(
@@ -50,10 +51,13 @@ def steered(
 _STEERING = frozenset(Steering.__dataclass_fields__)
 
 
-def check_call(model: object, messages: object, keywords: Mapping[str, Any]) -> None:
+def check_call(
+    model: object, messages: object, keywords: Mapping[str, Any], endpoint: str | None = None
+) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
     check_model(model)
     check_messages(messages)
+    check_endpoint(endpoint)
     check_keywords(keywords)
 
 
@@ -65,6 +69,14 @@ def check_messages(messages: object) -> None:
         )
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
+
+
+def check_endpoint(endpoint: object) -> None:
+    """Raises ConfigurationError if there is none of that name; None is the usual one."""
+    if endpoint is not None and endpoint not in ENDPOINTS:
+        raise ConfigurationError(
+            f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}"
+        )
 
 
 def check_model(model: object) -> None:

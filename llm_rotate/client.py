@@ -16,6 +16,7 @@ from .core.events import Listener
 from .core.wire import Bounds, ChatRequest, Request
 from .engine.assembly import Narrowed, narrowed_to
 from .engine.exchange import HttpExchange, alike, bounds_of
+from .engine.google import is_cold, warm
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
 from .engine.portal import PORTAL
@@ -70,6 +71,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
+        endpoint: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
@@ -84,25 +86,32 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
     ) -> ChatResponse:
         """One answer.
 
-        ``provider``: only that one, no chain. ``max_retries``: sends after a provider's fault
+        ``provider``: only that one, no chain. ``endpoint``: "responses" sends to OpenAI's
+        responses API, "chat_completion" to chat completions; None to what the provider is
+        configured for. ``max_retries``: sends after a provider's fault
         (other keys after a refusal are not counted). ``timeout``: seconds for the whole call;
         ``timeouts``: connect, first_byte, first_event and idle of single steps, in seconds.
         ``max_wait_seconds``: how long to wait when every key rests. ``affinity``: calls with
         the same word keep to one key, for the provider's prompt cache. ``key_id``, ``tags``,
-        ``region`` narrow the pool. Everything else goes into the request: OpenAI's names
-        (tools, response_format, stop, ...) are converted for each provider, the rest is sent
-        as it is.
+        ``region`` narrow the pool. ``extra_headers``: of this call, by their names. Everything
+        else goes into the request: OpenAI's names (tools, response_format, stop, ...) are
+        converted for each provider, the rest is sent as it is.
 
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.
         """
-        check_call(model, messages, kwargs)
-        narrowed = narrowed_to(key_id, tags, region)
+        check_call(model, messages, kwargs, endpoint)
+        narrowed = self._pool.pinned(kwargs, narrowed_to(key_id, tags, region))
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
-        request = ChatRequest(model, messages, False, max_tokens, temperature, None, kwargs)
+        plan.response_format = kwargs.get("response_format")
+        request = ChatRequest(
+            model, messages, False, max_tokens, temperature, None, kwargs, endpoint
+        )
         exchange = self._exchange(request, timeouts)
+        if is_cold(plan.stages):
+            await warm()
         verdict, run = await self._pool.rotation.run(plan, exchange)
         response: ChatResponse = self._pool.judge.answered(run, verdict)
         return response
@@ -122,6 +131,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
+        endpoint: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         max_retries: int | None = None,
@@ -138,18 +148,29 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
 
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
-        check_call(model, messages, kwargs)
+        check_call(model, messages, kwargs, endpoint)
         narrowed = narrowed_to(key_id, tags, region)
-        request = ChatRequest(model, messages, True, max_tokens, temperature, None, kwargs)
+        request = ChatRequest(
+            model, messages, True, max_tokens, temperature, None, kwargs, endpoint
+        )
         pool = self._pool
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
             plan = self._plan(
-                model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
+                model,
+                provider,
+                pool.pinned(kwargs, narrowed),
+                max_retries,
+                timeout,
+                max_wait_seconds,
+                affinity,
             )
+            plan.is_stream, plan.response_format = True, kwargs.get("response_format")
             opened.append(self._exchange(request, timeouts))
-            return await pool.rotation.run(replace(plan, is_stream=True), opened[0])
+            if is_cold(plan.stages):
+                await warm()
+            return await pool.rotation.run(plan, opened[0])
 
         return ChatStream(start, pool.judge, lambda: opened[0].idle_s)
 
@@ -299,15 +320,17 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         """Any request but a stream, through the rotation. ``models``: the request's own, and
         those that it goes on to.
         """
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
         plan = self._plan(
             models or request.model,
             steering.provider,
-            narrowed_to(steering.key_id, steering.tags, steering.region),
+            self._pool.pinned(request.options, narrowed),
             steering.max_retries,
             steering.timeout,
             steering.max_wait_seconds,
             steering.affinity,
         )
+        plan.response_format = request.options.get("response_format")
         plan.stages = alike(plan.stages, type(request))
         exchange = self._exchange(request, steering.timeouts)
         verdict, run = await self._pool.rotation.run(plan, exchange)
@@ -345,7 +368,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
     def _exchange(self, request: Request, timeouts: Mapping[str, float] | None) -> HttpExchange:
         pool = self._pool
         own = _timeouts(timeouts) if timeouts else _provider_timeouts
-        return HttpExchange(request, pool.loops.transport(), pool.judge, own)
+        return HttpExchange(request, pool.loops.served(), pool.judge, own)
 
 
 def _provider_timeouts(stage: Stage) -> Timeouts:

@@ -27,7 +27,7 @@ from .keys import PIPE_WIDTH
 from .source import ConfigOption
 
 Found = HealthReport | StoreError
-NUMBERS = ("ok", "failed", "now")
+NUMBERS = ("ok", "failed")
 # Seconds of a unit, from the largest; two of a unit are told in the next smaller one.
 UNITS: Mapping[str, float] = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 
@@ -105,7 +105,7 @@ def table(report: HealthReport) -> Table:
     for name, provider in report.providers.items():
         _add(made, name, provider.rest, {})
         for key_id, key in provider.keys.items():
-            counts = (key.successes, key.failures, key.in_flight)
+            counts = (key.successes, key.failures)
             _add(made, f"  {key_id}", key, key.limits.get("key", {}), counts)
             for scope in dict.fromkeys((*key.scopes, *key.limits)):
                 if scope != "key":

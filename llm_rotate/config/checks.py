@@ -119,6 +119,18 @@ def header_text(value: Any) -> str:
     raise ValueError("must be text of characters that a header can carry")
 
 
+def deployment_name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError("must be a deployment's name")
+    return name
+
+
+def deployment_names(names: Any) -> dict[str, str]:
+    if not isinstance(names, Mapping) or not all(isinstance(model, str) for model in names):
+        raise ValueError("must be a mapping of models' names to deployments' names")
+    return {model: deployment_name(name) for model, name in names.items()}
+
+
 def region(name: Any) -> str:
     """A region's name, which may become part of a host's."""
     if isinstance(name, str) and _REGION.fullmatch(name):
@@ -133,10 +145,19 @@ def reference(text: Any) -> str:
     raise ValueError(f"must say where the secret is: {SPELLINGS}")
 
 
+def token_provider(ask: Any) -> Any:
+    if not callable(ask):
+        raise ValueError("must be a function that gives a token")  # noqa: TRY004 - for pydantic
+    return ask
+
+
 # The fields of auth_config that decide where requests go or what they say.
 _AUTH_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "azure_endpoint": web_address,
     "base_url": web_address,
+    "azure_ad_token_provider": token_provider,
+    "azure_deployment": deployment_name,
+    "azure_deployments": deployment_names,
     "api_version": header_text,
     "region": region,
     "access_key_id": header_text,

@@ -25,13 +25,19 @@ from .entries import (
     StateStoreConfig,
     TimeoutsConfig,
 )
-from .references import cross_checks, is_signed
+from .references import cross_checks, is_signed, with_tokens
 
 # Fields of auth_config that llm-rotate 0.3 sent as headers.
 AUTH_CONFIG_HEADERS: Mapping[str, str] = {
     "org_id": "OpenAI-Organization",
     "http_referer": "HTTP-Referer",
     "x_title": "X-Title",
+}
+# Fields of auth_config that say how a key's resource is spoken to.
+AUTH_CONFIG_FLAGS: Mapping[str, str] = {
+    "api_version": "api_version",
+    "azure_deployment": "deployment",
+    "azure_deployments": "deployments",
 }
 
 
@@ -111,14 +117,14 @@ class LMRotateConfig(Entry):
             or ""
         )
         named = {header: auth[name] for name, header in AUTH_CONFIG_HEADERS.items() if name in auth}
-        version = {"api_version": auth["api_version"]} if "api_version" in auth else {}
+        own = {flag: auth[name] for name, flag in AUTH_CONFIG_FLAGS.items() if name in auth}
         routes = {"upstream_names": provider.upstream_names} if provider.upstream_names else {}
         return Endpoint(
             provider=key.provider,
             base_url=base_url.replace("{region}", auth.get("region", "")),
-            auth="sigv4" if is_signed(provider, key) else provider.auth,
+            auth=_auth(provider, key),
             headers={**provider.headers, **auth.get("default_headers", {}), **named},
-            flags={**routes, **provider.flags, **version},
+            flags={**routes, **provider.flags, **own},
             auth_config=auth,
         )
 
@@ -127,7 +133,8 @@ class LMRotateConfig(Entry):
         return tuple(self._keyspec(key) for key in self.keys)
 
     def _keyspec(self, key: KeyConfig) -> KeySpec:
-        models = key.models or self.providers[key.provider].supported_models
+        deployed = list(key.auth_config.get("azure_deployments", ()))
+        models = key.models or deployed or self.providers[key.provider].supported_models
         return KeySpec(
             key_id=key.key_id,
             provider=key.provider,
@@ -148,6 +155,12 @@ class LMRotateConfig(Entry):
             for name, entries in self.fallback_chains.items()
         }
         return Routes(specs, self.keyspecs(), chains)
+
+
+def _auth(provider: ProviderConfig, key: KeyConfig) -> str:
+    if with_tokens(key):
+        return "entra"
+    return "sigv4" if is_signed(provider, key) else provider.auth
 
 
 def _provider_spec(name: str, provider: ProviderConfig) -> ProviderSpec:

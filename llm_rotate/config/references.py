@@ -9,9 +9,15 @@ from .catalogue import built_in, overlaid
 from .problems import Path, hint, nearest, problem
 
 # The dialects whose requests go to a base_url; the others find their own way.
-WITH_BASE_URL = frozenset({"openai", "anthropic", "bedrock"})
+WITH_BASE_URL = frozenset({"openai", "openai_responses", "anthropic", "bedrock"})
 # Fields of auth_config that say where AWS credentials come from.
 AWS_SOURCES = ("access_key_id", "profile", "role_arn")
+# The auth_method of keys whose requests carry tokens of Microsoft Entra ID.
+ENTRA = "entra_id"
+_NO_APPLICATION = (
+    "needs auth_config.tenant_id and client_id, the application whose secret secret_ref is; "
+    "without secret_ref the machine's own identity is asked"
+)
 
 
 def field(entry: Any, name: str) -> Any:
@@ -69,6 +75,8 @@ def _keys(given: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[st
             yield problem(("keys", index), _no_address(name))
         elif _lacks_region(key, providers[name]):
             yield problem(("keys", index), "needs auth_config.region, where its models are")
+        elif _lacks_application(key):
+            yield problem(("keys", index), _NO_APPLICATION)
 
 
 def _lacks_region(key: Any, provider: Any) -> bool:
@@ -83,6 +91,22 @@ def is_signed(provider: Any, key: Any) -> bool:
     auth = field(key, "auth_config")
     named = isinstance(auth, Mapping) and any(name in auth for name in AWS_SOURCES)
     return field(provider, "dialect") == "bedrock" and (named or not field(key, "secret_ref"))
+
+
+def with_tokens(key: Any) -> bool:
+    """Do tokens of Microsoft Entra ID stand for the key?"""
+    auth = field(key, "auth_config")
+    given = isinstance(auth, Mapping) and "azure_ad_token_provider" in auth
+    return given or field(key, "auth_method") == ENTRA
+
+
+def _lacks_application(key: Any) -> bool:
+    """A secret without the application that it belongs to."""
+    auth = field(key, "auth_config")
+    auth = auth if isinstance(auth, Mapping) else {}
+    is_asked = field(key, "auth_method") == ENTRA and "azure_ad_token_provider" not in auth
+    named = auth.get("tenant_id") and auth.get("client_id")
+    return bool(is_asked and field(key, "secret_ref") and not named)
 
 
 def _groups(given: Mapping[str, Any]) -> Iterator[str]:

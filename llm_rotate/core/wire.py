@@ -43,7 +43,7 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a key's requests go. ``auth`` is bearer, api-key, x-api-key, sigv4 or none.
+    """Where a key's requests go. ``auth`` is bearer, none, or the name of a header.
 
     ``flags`` are the catalogue's notes on how this service spells the dialect, for example
     ``max_tokens_field`` or ``api_version``. ``auth_config``: as the key's entry gives it.
@@ -74,14 +74,16 @@ class Ready:
 
 # Keywords of a chat that become part of the prompt, and those that cap the answer.
 _PROMPTED = ("tools", "response_format")
-_CAPS = ("max_tokens", "max_completion_tokens")
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # A recording of 128 kbit/s at ten tokens a second; only where counting starts.
 _SOUND_BYTES_PER_TOKEN = 1_600.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat as one stage sends it: ``model`` is the name the provider knows."""
+    """A chat as one stage sends it: ``model`` is the name the provider knows; ``endpoint``
+    which of its service's it goes to, None for the usual.
+    """
 
     what: ClassVar[str] = "chat"
     model: str
@@ -91,6 +93,7 @@ class ChatRequest:
     temperature: float | None = None
     upstream: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    endpoint: str | None = None
 
     def units(self, estimator: Estimator) -> float:
         """Tokens of the prompt by the bare rule."""
@@ -112,6 +115,7 @@ class EmbedRequest:
 
     what: ClassVar[str] = "embeddings"
     stream: ClassVar[bool] = False
+    endpoint: ClassVar[str | None] = None
     model: str
     texts: Sequence[str]
     dimensions: int | None = None
@@ -158,6 +162,7 @@ class TranscribeRequest:
 
     what: ClassVar[str] = "transcriptions"
     stream: ClassVar[bool] = False
+    endpoint: ClassVar[str | None] = None
     model: str
     audio: Upload
     filename: str
@@ -198,6 +203,15 @@ Response = ChatResponse | Vectors | TranscriptionResponse
 
 
 @dataclass(frozen=True, slots=True)
+class ContentRequest(ChatRequest):
+    """The same in the words of a vendor's SDK: ``messages`` are its contents, ``options`` the
+    fields of its configuration. Only dialects that name an ``sdk`` carry it.
+    """
+
+    what: ClassVar[str] = "generate_content"
+
+
+@dataclass(frozen=True, slots=True)
 class HttpRequest:
     """A request to send as it is. ``headers`` lack only Host and Content-Length."""
 
@@ -214,8 +228,11 @@ class Verdict(Generic[T]):
 
     ``later_s``: seconds until the provider says it may be asked again. ``message``: its own
     words. ``key_sign``: the answer names this very key as bad, so it is no outage.
+    ``is_daily``: refused for an allowance of the day, so out until the provider's midnight;
+    ``is_of_model``: the refusal concerns the model only, whatever the fault table's scope.
     ``held``: not over yet; whoever holds it reports the end. ``readings``: what the answer
-    says of rate limits.
+    says of rate limits. ``poll``: the provider still works on it; makes the request that asks
+    again. ``kept``: the name under which the provider keeps the answer for this key alone.
     """
 
     outcome: Outcome
@@ -229,8 +246,12 @@ class Verdict(Generic[T]):
     body: Any = None
     error: BaseException | None = None
     key_sign: bool = False
+    is_daily: bool = False
+    is_of_model: bool = False
     held: bool = False
     readings: Sequence[Reading] = ()
+    poll: Callable[[Ready], HttpRequest] | None = None
+    kept: str | None = None
 
 
 class EventReader(Protocol):
@@ -282,18 +303,17 @@ class Dialect(Protocol):
     ``classify`` reads a vendor SDK's exception; None says it is the caller's own.
     ``readings``: what an answer's headers say of rate limits. ``counts_cached``: whether what
     a prompt cache gave counts towards them. ``operations``: by kind of request, what it can do
-    beside chat.
+    beside chat. ``sdk``: the vendor's package that sends its chats; ``encode`` gives that one's
+    arguments then. None: requests are built here.
     """
 
     name: str
+    sdk: str | None
     counts_cached: bool
     operations: Mapping[type, Operation]
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready: ...
     def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes: ...
-    def build(
-        self, request: ChatRequest, body: bytes, ready: Ready, wall: float
-    ) -> HttpRequest: ...
     def parse(
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[ChatResponse]: ...

@@ -107,6 +107,10 @@ def cleared(lease: Lease, now: float) -> Sequence[Change]:
 def _refusal(grant: Grant, verdict: Verdict[Any], now: float) -> Change:
     candidate = grant.lease.candidate
     scope = FAULTS[verdict.outcome].scope
+    if verdict.is_of_model and scope is Scope.QUOTA:
+        scope = Scope.QUOTA_MODEL
+    if verdict.is_daily:
+        verdict.later_s = grant.stage.provider.resets(now)[0] - now
     subject = candidate.scopes.get(scope) or candidate.scopes[Scope.KEY]
     seen = grant.lease.seen[candidate.subjects.index(subject)]
     refusal = Refusal(verdict.outcome, verdict.later_s, verdict.status, _reason(grant, verdict))

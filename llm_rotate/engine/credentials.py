@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..core.wire import Ready
 from ..secrets import SecretError, resolve, scheme_of
-from . import aws
+from . import aws, entra
 from .readers import Readers
 from .run import Grant
 from .stages import PoolKey
@@ -48,6 +48,8 @@ async def read_anew(key: PoolKey) -> str | None:
     """
     if key.endpoint.auth == "sigv4":
         key.secret = await _aws_secret(key)
+    elif key.endpoint.auth == "entra":
+        key.secret = await _entra_token(key)
     elif key.endpoint.auth != "none" or key.secret_ref:
         key.secret = await look_up(key.secret_ref)
     return key.secret
@@ -63,6 +65,18 @@ async def _aws_secret(key: PoolKey) -> str:
     source: aws.Source = key.source or aws.Source(auth, given)
     key.source = source
     return (await _off_the_loop("AWS credentials", source.read)).written()
+
+
+async def _entra_token(key: PoolKey) -> str:
+    source: entra.Source | None = key.source
+    if source is None:
+        secret = await look_up(key.secret_ref) if key.secret_ref else None
+        source = key.source or entra.Source(key.endpoint.auth_config, secret)
+        key.source = source
+    if not source.is_async:
+        return await _off_the_loop("a token of Microsoft Entra ID", source.read)
+    async with asyncio.timeout(LONGEST_READ_SECONDS):
+        return await source.ask()
 
 
 async def _resolved(value: str | None) -> str:
@@ -86,6 +100,8 @@ async def make_ready(grant: Grant) -> Ready:
             await _off_the_loop("botocore", aws.load)
         until = grant.clock.wall() + aws.ASKED_AGAIN_SECONDS if key.source else ready.until
         ready = replace(ready, sign=aws.signer(secret, key.endpoint), until=until)
+    elif key.endpoint.auth == "entra":
+        ready = replace(ready, until=grant.clock.wall() + entra.ASKED_AGAIN_SECONDS)
     key.ready = ready
     return ready
 

@@ -1,10 +1,11 @@
-"""One attempt over HTTP: make the key ready, build, send, read."""
+"""One attempt: make the key ready, build, send, read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 from ..core.outcome import Outcome
@@ -16,6 +17,8 @@ from ..core.wire import (
     Dialect,
     EmbedRequest,
     EventReader,
+    HttpRequest,
+    Ready,
     Request,
     Verdict,
     operation,
@@ -24,10 +27,14 @@ from ..errors import CapabilityError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
+from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
+from .google import SdkAnswer, SdkCall
 from .judge import Judge
+from .loops import Served
+from .polling import until_done
 from .run import Grant
 from .stages import Stage
-from .transport.seam import Answer, Timeouts, Transport, TransportError
+from .transport.seam import Answer, Timeouts, TransportError
 
 
 @dataclass(slots=True)
@@ -62,8 +69,18 @@ def _as_sent(asked: Request, stage: Stage) -> Request:
     return replace(asked, **sent, **named)
 
 
+def _always() -> bool:
+    return True
+
+
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
-    return dialect if isinstance(asked, ChatRequest) else operation(dialect, type(asked))
+    is_chat = type(asked) is ChatRequest or (isinstance(asked, ChatRequest) and dialect.sdk)
+    return cast("Carrier", dialect) if is_chat else operation(dialect, type(asked))
+
+
+def _completed(verdict: Verdict[Any], answer: Answer) -> Verdict[Any]:
+    """With what an SDK knows of it that sent the request."""
+    return answer.complete(verdict) if isinstance(answer, SdkAnswer) else verdict
 
 
 def alike(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Stage]:
@@ -85,32 +102,37 @@ def bounds_of(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Bounds]:
 
 
 # What a chain's keywords may say of a chat alone.
-_CHATS_OWN = ("max_tokens", "temperature")
+_CHATS_OWN = ("max_tokens", "temperature", "endpoint")
 USUAL = Timeouts()
 # Seconds left to the first event of a stream whose headers took all the time there was.
 SHORTEST_WAIT = 0.001
 
 
 class HttpExchange:
-    """A request as attempts over HTTP. The body is encoded once per stage, for all its keys."""
+    """A request as attempts. The body is encoded once per stage, for all its keys.
+
+    Where a dialect names an SDK, that sends what was encoded, and its answer is read as any.
+    """
 
     def __init__(
         self,
         request: Request,
-        transport: Transport,
+        served: Served,
         judge: Judge,
         timeouts: Callable[[Stage], Timeouts],
     ) -> None:
         self._asked = request
-        self._transport = transport
+        self._served = served
         self._judge = judge
         self._timeouts_of = timeouts
         self._request = request
         self._carrier: Carrier
-        self._body: Body = b""
+        self._body: Body | SdkCall = b""
         self._timeouts = USUAL
         self._stage: Stage | None = None
+        self._dialect: Dialect  # once a stage is prepared
         self._units: float | None = None
+        self._extra: Pairs = ()
 
     def prepare(self, stage: Stage) -> None:
         """Encodes the request for the stage; CapabilityError if its dialect cannot."""
@@ -119,9 +141,15 @@ class HttpExchange:
         asked = self._asked
         if stage.model != asked.model or stage.upstream or stage.options:
             asked = _as_sent(asked, stage)
-        self._carrier = _carrier(stage.provider.dialect, asked)
+        self._extra = ()
+        if KEYWORD in asked.options:
+            asked, self._extra = without_headers(asked)
+        self._dialect = stage.provider.dialect_at(asked.endpoint)
+        self._carrier = _carrier(self._dialect, asked)
         self._request = asked
         self._body = self._carrier.encode(asked, stage.endpoint)
+        if isinstance(asked, ChatRequest) and self._dialect.sdk:
+            self._body = SdkCall(asked, self._body)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 
@@ -144,18 +172,30 @@ class HttpExchange:
             return Verdict(
                 Outcome.TIMED_OUT, message="reading the secret took too long", error=error
             )
-        request = self._carrier.build(self._request, self._body, ready, wall)
-        if ready.sign is not None:
-            request = ready.sign(request, self._judge.wall())
         sent_at = self._judge.now()
         try:
-            answer = await self._transport.send(request, self._timeouts, grant.go, grant.limit_s)
+            answer = await self._send(grant, ready)
             if self._request.stream and answer.status < 300:
                 return await self._open(grant, answer, sent_at)
-            return await self._read(grant, answer)
+            verdict = await self._read(grant, answer)
+            if verdict.poll is None:
+                return verdict
+            return await until_done(verdict, partial(self._ask_again, grant, ready), grant)
         except TransportError as error:
             cause = error.__cause__ or error
             return Verdict(error.outcome, message=str(error), error=cause)
+
+    async def _send(self, grant: Grant, ready: Ready) -> Answer:
+        body, timeouts = self._body, self._timeouts
+        if isinstance(body, SdkCall):
+            return await self._served.sdk.send(grant, ready, body, timeouts, self._extra)
+        wall = self._judge.wall()
+        request = self._carrier.build(self._request, body, ready, wall)
+        if self._extra:
+            request = with_headers(request, self._extra)
+        if ready.sign is not None:
+            request = ready.sign(request, wall)
+        return await self._served.transport.send(request, timeouts, grant.go, grant.limit_s)
 
     async def _read(self, grant: Grant, answer: Answer) -> Verdict[Any]:
         try:
@@ -165,16 +205,27 @@ class HttpExchange:
         except BaseException:
             answer.discard()
             raise
-        dialect, wall = grant.stage.provider.dialect, self._judge.wall()
+        wall = self._judge.wall()
         verdict = self._carrier.parse(self._request, answer.status, answer.headers, body, wall)
-        verdict.readings = dialect.readings(answer.headers, wall)
-        return verdict
+        verdict.readings = self._dialect.readings(answer.headers, wall)
+        return _completed(verdict, answer)
+
+    async def _ask_again(
+        self, grant: Grant, ready: Ready, poll: Callable[[Ready], HttpRequest]
+    ) -> Verdict[Any]:
+        """Whether the provider has done what it still worked on; also of a key that rests."""
+        try:
+            sent = self._served.transport.send(poll(ready), self._timeouts, _always, grant.limit_s)
+            return await self._read(grant, await sent)
+        except TransportError as error:
+            cause = error.__cause__ or error
+            return Verdict(error.outcome, message=str(error), error=cause)
 
     async def _open(self, grant: Grant, answer: Answer, sent_at: float) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
         like any answer, and another key takes over.
         """
-        dialect, now = grant.stage.provider.dialect, self._judge.now()
+        dialect, now = self._dialect, self._judge.now()
         reader = dialect.events(cast("ChatRequest", self._request))  # nothing else streams
         readings = dialect.readings(answer.headers, self._judge.wall())
         if readings:
@@ -194,7 +245,7 @@ class HttpExchange:
         last = early[-1]
         if isinstance(last, Verdict) and last.outcome is not Outcome.OK:
             answer.discard()  # nothing was handed out, whatever came before it in this read
-            return last
+            return _completed(last, answer)
         grant.first_s = self._judge.now() - grant.started
         self._judge.decide(grant)
         return Verdict(Outcome.OK, Opened(answer, reader, early), held=True)

@@ -16,13 +16,15 @@ from ..core.limits import owed
 from ..core.outcome import FAULTS, Blame, Effect, Fault, Outcome
 from ..core.pool import RENEW_SECONDS, News, StateStore
 from ..core.redact import redact, redact_all, shows
+from ..core.structured import parsed
 from ..core.wire import Response, Verdict
 from ..errors import LMRotateError
-from ..types import Attempt, Usage
+from ..types import Attempt, ChatResponse, Usage
 from .bell import Bell
 from .clock import Clock
 from .consequences import Consequences, cleared
 from .herald import Herald
+from .holders import Holders
 from .ledger import Ledger, Price
 from .run import Grant, Run
 from .stages import Stage
@@ -39,6 +41,7 @@ class Books:
     ledger: Ledger
     estimator: Estimator
     price: Price
+    holders: Holders
     watch: Callable[[str], None]
 
 
@@ -241,6 +244,10 @@ class Judge:
         response.upstream = response.upstream or grant.stage.upstream
         response.attempts = tuple(run.call.attempts)
         response.latency_ms = (self._clock.now() - run.started) * 1000.0
+        if verdict.kept is not None:
+            self.books.holders.note(verdict.kept, response.key_id)
+        if isinstance(response, ChatResponse) and response.parsed is None:
+            response.parsed = parsed(run.plan.response_format, response.content)
         self.herald.call_ended(run, response, None)
         return response
 

@@ -1,4 +1,4 @@
-"""One transport per event loop: async sockets belong to the loop that made them."""
+"""What serves one event loop: async sockets belong to the loop that made them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from .google import SdkClients
 from .transport.seam import Transport
 
 
 @dataclass(slots=True, eq=False)
-class _Served:
+class Served:
+    """One loop's transport, and the clients of vendors' SDKs that send over it."""
+
     transport: Transport
+    sdk: SdkClients
     closer: AsyncGenerator[None, None]
+
+    async def aclose(self) -> None:
+        await self.sdk.aclose()
+        await self.transport.aclose()
 
 
 class Loops:
@@ -23,17 +31,18 @@ class Loops:
     def __init__(self, open_transport: Callable[[], Transport]) -> None:
         self._open = open_transport
         self._lock = threading.Lock()
-        self._served: dict[asyncio.AbstractEventLoop, _Served] = {}
-        self._retired: list[tuple[asyncio.AbstractEventLoop, _Served]] = []
+        self._served: dict[asyncio.AbstractEventLoop, Served] = {}
+        self._retired: list[tuple[asyncio.AbstractEventLoop, Served]] = []
         self._kept: list[object] = []
 
-    def transport(self) -> Transport:
-        """The running loop's transport."""
+    def served(self) -> Served:
+        """What serves the running loop."""
         loop = asyncio.get_running_loop()
         served = self._served.get(loop)
         if served is None:
             opened = self._open()
-            served = _Served(opened, _close_with_loop(opened))
+            sdk = SdkClients(opened)
+            served = Served(opened, sdk, _close_with_loop(opened, sdk))
             with suppress(StopIteration):  # started, the loop knows it and ends it
                 served.closer.__anext__().__await__().send(None)
             with self._lock:
@@ -42,7 +51,7 @@ class Loops:
                 self._served[loop] = served
             for each in closed:
                 each.transport.abort()
-        return served.transport
+        return served
 
     def retire(self) -> None:
         """Calls in flight end on what they have; the next ones open transports anew."""
@@ -58,7 +67,7 @@ class Loops:
         here = asyncio.get_running_loop()
         for loop, each in served:
             if loop is here:
-                await each.transport.aclose()
+                await each.aclose()
             elif loop.is_closed():
                 each.transport.abort()
             else:
@@ -72,8 +81,9 @@ class Loops:
         self._served, self._retired = {}, []
 
 
-async def _close_with_loop(transport: Transport) -> AsyncGenerator[None, None]:
+async def _close_with_loop(transport: Transport, sdk: SdkClients) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
+        await sdk.aclose()
         await transport.aclose()

@@ -20,6 +20,7 @@ from ..types import Usage
 from .assembly import Assembly, Narrowed
 from .clock import Clock, RealClock
 from .herald import Herald
+from .holders import Holders
 from .judge import Books, Judge
 from .ledger import Ledger, successes, summary
 from .loops import Loops
@@ -78,7 +79,8 @@ class Pool:
         self.ledger = Ledger()
         herald = Herald(self.clock, UsageLog(self.price))
         estimator = Estimator(self._now.count, config.defaults.output_tokens)
-        books = Books(self.ledger, estimator, self.price, self._watch)
+        self.holders = Holders()
+        books = Books(self.ledger, estimator, self.price, self.holders, self._watch)
         self.judge = Judge(self.store, self.clock, books, herald)
         self.revival = Revival(self.store, self.clock)
         self.rotation = Rotation(self.judge, self.revival, self.clock, seams.rng)
@@ -106,6 +108,10 @@ class Pool:
     def price(self, provider: str, model: str, usage: Usage) -> float | None:
         """US dollars; None where no price is known."""
         return self._now.prices(provider, model, usage)
+
+    def pinned(self, options: Mapping[str, Any], narrowed: Narrowed | None) -> Narrowed | None:
+        """``narrowed``, and to the one key that can go on from what the keywords name."""
+        return self.holders.narrow(options, narrowed, self.assembly)
 
     # -- stages
 

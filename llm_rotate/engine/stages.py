@@ -21,7 +21,7 @@ from ..core.route import RouteStage
 from ..core.turns import Turns
 from ..core.wire import Dialect, Endpoint, Ready
 from ..errors import CapabilityError
-from ..providers import DIALECTS
+from ..providers import DIALECTS, at_endpoint
 from ..strategies import Strategy
 from .ledger import Tally
 from .queue import Queue
@@ -60,13 +60,26 @@ class ProviderFacts:
             )
         return found
 
+    def dialect_at(self, endpoint: str | None) -> Dialect:
+        """The one of an endpoint that a call names. Raises CapabilityError if there is none."""
+        if endpoint is None:
+            return self.dialect
+        name = at_endpoint(self.dialect_name, endpoint)
+        return self.dialect if name == self.dialect_name else DIALECTS[name]
+
+    @property
+    def sdk(self) -> str | None:
+        """The vendor's package that sends its chats, if one does."""
+        found = self.spoken or DIALECTS.get(self.dialect_name)
+        return found.sdk if found else None
+
     @property
     def judging_dialect(self) -> Dialect:
         """Reads a vendor SDK's errors: statuses mean much the same everywhere."""
         return DIALECTS.get(self.dialect_name) or DIALECTS["openai"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class PoolKey:
     """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
 

@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 import threading
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ class Tiktoken:
         name = model.rpartition("/")[2]  # brokers write openai/gpt-4o
         if name not in self._encodings:
             self._encodings[name] = None
-            threading.Thread(target=self._learn, args=(name,), name=THREAD, daemon=True).start()
+            with suppress(RuntimeError):  # no thread is to be had, as at the program's end
+                threading.Thread(target=self._learn, args=(name,), name=THREAD, daemon=True).start()
         encoding = self._encodings[name]
         return None if encoding is None else _counted(encoding, text)
 

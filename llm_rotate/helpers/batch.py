@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from ..errors import BatchError, ConfigurationError
 from ..types import Usage
 from .meter import Meter
-from .window import Fixed, Row, Width, Window
+from .window import Row, Window
 
 R = TypeVar("R")
 OnProgress = Callable[[int, int | None], Any]
@@ -155,11 +155,3 @@ async def _next(window: Window[Any, R], batch: BatchResult[R]) -> Row[R] | None:
             f"{error}. The rows before it are in error.batch",
             batch,
         ) from error
-
-
-def width_of(max_parallel_requests: object) -> Width:
-    """The window's width as a caller says it. Raises ConfigurationError."""
-    given = max_parallel_requests
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ConfigurationError(f"max_parallel_requests must be a number from 1 up, not {given!r}")
-    return Fixed(given)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from ..arguments import Steering, check_messages, checked, steered
+from ..arguments import Steering, check_endpoint, check_messages, checked, steered
 from ..core.wire import ChatRequest
 from ..errors import ConfigurationError
 from ..types import ChatResponse
@@ -65,14 +65,15 @@ def asking(
     """
     spray = Spray(models)
     given = {"max_wait_seconds": math.inf, **keywords}
-    max_tokens, temperature = given.pop("max_tokens", None), given.pop("temperature", None)
+    own = {name: given.pop(name, None) for name in ("max_tokens", "temperature", "endpoint")}
+    check_endpoint(own["endpoint"])
     for name in spray.names:
         steering, options = steered(name, given, ours)
 
     def send(row: Any) -> Awaitable[ChatResponse]:
         names = spray.next()
         messages = messages_of(row)
-        request = ChatRequest(names[0], messages, False, max_tokens, temperature, None, options)
+        request = ChatRequest(names[0], messages, options=options, **own)
         return ask(request, steering, names)
 
     return spray, steering, send

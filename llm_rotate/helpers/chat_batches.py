@@ -18,10 +18,11 @@ from ..engine.assembly import narrowed_to
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import ChatResponse
-from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch, width_of
+from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch
 from .chat import Models, asking, finishing
 from .meter import Meter
 from .source import Source
+from .width import MaxParallel, width_of
 from .window import Window
 
 OF_BATCHES = (
@@ -47,7 +48,7 @@ class ChatBatches:
         model: Models,
         inputs: Iterable[Any] | AsyncIterable[Any],
         *,
-        max_parallel_requests: int = 32,
+        max_parallel_requests: MaxParallel = "auto",
         return_exceptions: bool = True,
         on_progress: OnProgress | None = None,
         on_result: OnResult | None = None,
@@ -61,7 +62,8 @@ class ChatBatches:
         ``model``: a name, several, or {name: weight}; each row goes to one of them by weight,
         and on to another where that one cannot answer. ``inputs``: prompts or lists of
         messages; a list, a generator or an async generator, never read ahead.
-        ``max_parallel_requests``: rows under way at a time. ``return_exceptions``: False
+        ``max_parallel_requests``: rows under way at a time; "auto" grows while more get done,
+        and takes back on 429, overload and rising latency. ``return_exceptions``: False
         raises the first error and cancels the rest. ``on_progress(completed, total)``: after
         each row; ``total`` is None where the inputs have no length. ``on_result(index, result,
         error)``: for each row as it comes; both may be async, one is called at a time, and
@@ -79,7 +81,11 @@ class ChatBatches:
         meter, finish = Meter(), finishing(keep_raw, postprocess)
         send = self._asking(model, kwargs)
         window: Window[Any, Any] = Window(
-            Source(inputs), send, width_of(max_parallel_requests), seen=meter, finish=finish
+            Source(inputs),
+            send,
+            width_of(max_parallel_requests, self._pool.clock.now),
+            seen=meter,
+            finish=finish,
         )
         return await run_batch(window, wishes, meter)
 
@@ -96,7 +102,7 @@ class ChatBatches:
         model: Models,
         inputs: Iterable[Any] | AsyncIterable[Any],
         *,
-        max_parallel_requests: int = 32,
+        max_parallel_requests: MaxParallel = "auto",
         keep_raw: bool = True,
         postprocess: Callable[[ChatResponse], Any] | None = None,
         **kwargs: Any,
@@ -116,7 +122,7 @@ class ChatBatches:
         model: Models,
         inputs: Iterable[Any] | AsyncIterable[Any],
         *,
-        max_parallel_requests: int = 32,
+        max_parallel_requests: MaxParallel = "auto",
         keep_raw: bool = True,
         postprocess: Callable[[ChatResponse], Any] | None = None,
         **kwargs: Any,
@@ -130,12 +136,17 @@ class ChatBatches:
         self,
         model: Models,
         inputs: Iterable[Any] | AsyncIterable[Any],
-        max_parallel_requests: int,
+        max_parallel_requests: MaxParallel,
         finish: Callable[[ChatResponse], Awaitable[Any]] | None,
         keywords: Mapping[str, Any],
     ) -> Window[Any, Any]:
         send = self._asking(model, keywords)
-        return Window(Source(inputs), send, width_of(max_parallel_requests), finish=finish)
+        return Window(
+            Source(inputs),
+            send,
+            width_of(max_parallel_requests, self._pool.clock.now),
+            finish=finish,
+        )
 
     def _asking(self, model: Models, keywords: Mapping[str, Any]) -> Callable[[Any], Any]:
         """What sends a row. Complains of what is wrong for all of them before the first."""

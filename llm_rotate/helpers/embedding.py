@@ -1,13 +1,43 @@
-"""Texts as vectors."""
+"""Texts as vectors: one, or many in few requests."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
-from ..core.wire import Vectors
-from ..errors import ConfigurationError
-from ..types import EmbeddingResponse
+from ..core.wire import Bounds, EmbedRequest, Vectors
+from ..errors import (
+    BadRequestError,
+    ConfigurationError,
+    ContentFilteredError,
+    LMRotateError,
+    RequestTooLargeError,
+)
+from ..types import EmbeddingResponse, Usage
+from .batch import BatchResult
+from .groups import Group, Member
+from .window import Row
+
+# The caller's fault, or one text's: without it the others may be well.
+REFUSED = (BadRequestError, ContentFilteredError, RequestTooLargeError)
+# Tokens are estimated, by bytes: a service's bound is kept even where that is so far off.
+_MISCOUNT = 3.0
+_MOST_TOKENS = 300_000  # where a service names no bound: OpenAI's
+
+
+@dataclass(slots=True)
+class EmbeddingBatch(BatchResult[EmbeddingResponse]):
+    """A :class:`BatchResult` of embeddings.
+
+    ``array``: with ``as_array=True`` all vectors as rows of one numpy array of float32, which
+    the results' ``embedding`` are views of; rows that failed are NaN. None otherwise, and where
+    no row is good or their lengths differ.
+    """
+
+    array: Any = None
 
 
 def check_text(text: object) -> None:
@@ -16,11 +46,64 @@ def check_text(text: object) -> None:
         return
     if isinstance(text, str):
         raise ConfigurationError("the text is empty: there is nothing to embed")
-    more = "; embed_batch takes many" if isinstance(text, Sequence) else ""
+    more = "; embed_batch takes many" if isinstance(text, list | tuple) else ""
     raise ConfigurationError(f"embed takes one text, a str, not {type(text).__name__}{more}")
 
 
-def response_of(answer: Vectors, place: int, *, as_array: bool) -> EmbeddingResponse:
+def group_bounds(micro_batch_size: int, bounds: Sequence[Bounds]) -> tuple[int, float]:
+    """Texts, and estimated tokens, that may go in one request to whichever stage."""
+    counts = [each.count for each in bounds if each.count is not None]
+    tokens = [each.tokens for each in bounds if each.tokens is not None]
+    return min([micro_batch_size, *counts]), min(tokens, default=_MOST_TOKENS) / _MISCOUNT
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """Sends groups of texts. ``template``: what all requests have in common."""
+
+    ask: Callable[[EmbedRequest], Awaitable[Any]]
+    template: EmbedRequest
+    as_array: bool
+    weigh: Callable[[str], float]
+
+    async def __call__(self, members: Sequence[Member]) -> Group:
+        """Every text's vector, or its exception; what a provider refuses fails alone."""
+        group = Group()
+        texts = []
+        for index, text in members:
+            try:
+                check_text(text)
+                texts.append((index, text))
+            except ConfigurationError as error:
+                group.rows.append(Row(index, None, error))
+        await self._send(texts, group)
+        return group
+
+    async def _send(self, members: Sequence[Member], group: Group) -> None:
+        if not members:
+            return
+        texts = tuple(text for _, text in members)
+        try:
+            answer: Vectors = await self.ask(replace(self.template, texts=texts))
+        except Exception as error:
+            group.attempts += tuple(error.attempts) if isinstance(error, LMRotateError) else ()
+            if isinstance(error, REFUSED) and len(members) > 1:
+                middle = len(members) // 2
+                await self._send(members[:middle], group)
+                await self._send(members[middle:], group)
+            else:
+                group.rows += [Row(index, None, error) for index, _ in members]
+            return
+        group.attempts += answer.attempts
+        group.usage = added(group.usage, answer.usage)
+        shares = shared(answer.usage, [self.weigh(text) for text in texts])
+        group.rows += [
+            Row(index, response_of(answer, place, share, as_array=self.as_array), None)
+            for place, ((index, _), share) in enumerate(zip(members, shares, strict=True))
+        ]
+
+
+def response_of(answer: Vectors, place: int, usage: Usage, *, as_array: bool) -> EmbeddingResponse:
     """The answer for one of the texts."""
     found = answer.found[place]
     return EmbeddingResponse(
@@ -28,12 +111,50 @@ def response_of(answer: Vectors, place: int, *, as_array: bool) -> EmbeddingResp
         answer.provider,
         answer.model,
         answer.key_id,
-        answer.usage,
+        usage,
         answer.latency_ms,
         answer.request_id,
         answer.upstream,
         answer.attempts,
     )
+
+
+def shared(usage: Usage, weights: Sequence[float]) -> list[Usage]:
+    """What each text took of what was billed for all, by weight; it adds up to that."""
+    prompts, totals = parts(usage.prompt_tokens, weights), parts(usage.total_tokens, weights)
+    return [Usage(prompt, 0, total) for prompt, total in zip(prompts, totals, strict=True)]
+
+
+def parts(whole: int, weights: Sequence[float]) -> list[int]:
+    """``whole`` in whole parts, each within 1 of its share."""
+    edges = list(accumulate(weights if any(weights) else [1.0] * len(weights), initial=0.0))
+    cuts = [round(whole * (edge / edges[-1])) for edge in edges]
+    return [end - start for start, end in pairwise(cuts)]
+
+
+def added(first: Usage, second: Usage) -> Usage:
+    return Usage(
+        first.prompt_tokens + second.prompt_tokens,
+        first.completion_tokens + second.completion_tokens,
+        first.total_tokens + second.total_tokens,
+        first.cached_tokens + second.cached_tokens,
+    )
+
+
+def stacked(batch: BatchResult[EmbeddingResponse], *, as_array: bool) -> EmbeddingBatch:
+    """The batch with its array, if one was asked for."""
+    whole = EmbeddingBatch(
+        batch.results, batch.errors, batch.usage, batch.completed, batch.failed, batch.untaken
+    )
+    lengths = {len(each.embedding) for each in batch.results if each is not None}
+    if as_array and len(lengths) == 1:
+        made = numpy().full((len(batch.results), lengths.pop()), math.nan, "float32")
+        for place, response in enumerate(batch.results):
+            if response is not None:
+                made[place] = response.embedding
+                response.embedding = made[place]
+        whole.array = made
+    return whole
 
 
 def numpy() -> Any:

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
-from ..arguments import Steering, steered
-from ..core.wire import EmbedRequest, Request
+from ..arguments import OURS, Steering, checked, steered
+from ..core.wire import Bounds, EmbedRequest, Request
+from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import EmbeddingResponse
-from .embedding import check_text, numpy, response_of
+from .batch import OnProgress, OnResult, Wishes, run_batch
+from .embedding import (
+    Embedder,
+    EmbeddingBatch,
+    check_text,
+    group_bounds,
+    numpy,
+    response_of,
+    stacked,
+)
+from .groups import Groups, GroupWindow
+from .meter import Meter
+from .width import width_of
+
+# Texts in one request: few enough that one bad text costs few requests to be found.
+MICRO_BATCH_SIZE = 32
+OF_EMBEDDINGS = (
+    *OURS,
+    "dimensions",
+    "task_type",
+    "as_array",
+    "micro_batch_size",
+    "max_parallel_requests",
+    "return_exceptions",
+    "on_progress",
+    "on_result",
+    "collect",
+)
+Texts = Iterable[str] | AsyncIterable[str]
 
 
 class Embeddings:
     """Texts as vectors, for whoever can ask."""
 
-    _ask: Callable[[Request, Steering], Awaitable[Any]]
+    _pool: Pool
+    _ask: Callable[..., Awaitable[Any]]
+    _bounds: Callable[[type[Request], str, Steering], Sequence[Bounds]]
 
     async def embed(
         self,
@@ -39,11 +80,88 @@ class Embeddings:
         check_text(text)
         if as_array:
             numpy()
-        steering, options = steered(model, kwargs)
+        steering, options = steered(model, kwargs, OF_EMBEDDINGS)
         request = EmbedRequest(model, (text,), dimensions, task_type, None, options)
         answer = await self._ask(request, steering)
-        return response_of(answer, 0, as_array=as_array)
+        return response_of(answer, 0, answer.usage, as_array=as_array)
 
     def embed_sync(self, model: str, text: str, **kwargs: Any) -> EmbeddingResponse:
         """:meth:`embed` for code without a loop."""
         return PORTAL.run(lambda: self.embed(model, text, **kwargs))
+
+    async def embed_batch(
+        self,
+        model: str,
+        texts: Texts,
+        *,
+        return_exceptions: bool = True,
+        on_progress: OnProgress | None = None,
+        on_result: OnResult | None = None,
+        collect: bool = True,
+        **kwargs: Any,
+    ) -> EmbeddingBatch:
+        """Every text as a vector, several in one request: results in the order of the texts,
+        errors beside them.
+
+        ``micro_batch_size``: texts in one request at most, 32 if nothing is said, fewer where
+        the provider takes fewer or they are long. A text that the provider refuses is found by
+        halving, and fails alone. ``usage`` of each result is its share of what was billed, by
+        length. ``as_array=True``: the batch's ``array`` holds all vectors.
+        ``max_parallel_requests``: requests under way at a time. The callbacks, ``collect`` and
+        ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
+        :meth:`embed`'s, except that a row waits for a key without limit unless
+        ``max_wait_seconds`` is given.
+
+        Raises ConfigurationError before anything is sent, BatchError with what is done if the
+        texts raise.
+        """
+        wishes, meter = Wishes(return_exceptions, on_progress, on_result, collect), Meter()
+        window = self._embedding(model, texts, kwargs, meter)
+        batch = await run_batch(window, wishes, meter)
+        return stacked(batch, as_array=bool(kwargs.get("as_array")))
+
+    def embed_batch_sync(self, model: str, texts: Texts, **kwargs: Any) -> EmbeddingBatch:
+        """:meth:`embed_batch` for code without a loop; callbacks run in the thread that serves
+        such calls.
+        """
+        return PORTAL.run(lambda: self.embed_batch(model, texts, **kwargs))
+
+    def embed_as_completed(
+        self, model: str, texts: Texts, **kwargs: Any
+    ) -> AsyncGenerator[tuple[int, Any], None]:
+        """``async for index, result in lm.embed_as_completed(...)``: each text as soon as it is
+        done; a failed one's result is its exception. The arguments of :meth:`embed_batch`,
+        without callbacks. Only what is under way is held.
+        """
+        return self._embedding(model, texts, kwargs, None).pairs()
+
+    def embed_as_completed_sync(
+        self, model: str, texts: Texts, **kwargs: Any
+    ) -> Generator[tuple[int, Any], None, None]:
+        """:meth:`embed_as_completed` as a plain generator."""
+        return self._embedding(model, texts, kwargs, None).pairs_sync()
+
+    def _embedding(
+        self, model: str, texts: Texts, keywords: Mapping[str, Any], meter: Meter | None
+    ) -> GroupWindow:
+        """The window. Complains of what is wrong for all texts before the first."""
+        given = {"max_wait_seconds": math.inf, **keywords}
+        size = checked("micro_batch_size", given.pop("micro_batch_size", MICRO_BATCH_SIZE))
+        width = width_of(given.pop("max_parallel_requests", 32), self._pool.clock.now)
+        dimensions, task = given.pop("dimensions", None), given.pop("task_type", None)
+        as_array = bool(given.pop("as_array", False))
+        if as_array:
+            numpy()
+        steering, options = steered(model, given, OF_EMBEDDINGS)
+        count, most = group_bounds(int(size), self._bounds(EmbedRequest, model, steering))
+        units = self._pool.judge.books.estimator.units
+
+        def weigh(text: Any) -> float:
+            return units(model, (), [text]) if isinstance(text, str) else 0.0
+
+        def ask(request: EmbedRequest) -> Awaitable[Any]:
+            return self._ask(request, steering)
+
+        template = EmbedRequest(model, (), dimensions, task, None, options)
+        embedder = Embedder(ask, template, as_array, weigh)
+        return GroupWindow(Groups(texts, weigh, max(1, count), most), embedder, width, seen=meter)

@@ -3,24 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import ExitStack
 from typing import Any, Literal
 
-from ..arguments import Steering, checked, steered
+from ..arguments import OURS, Steering, checked, steered
 from ..core.wire import Bounds, Request, TranscribeRequest
+from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import TranscriptionResponse
+from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch
+from .chat import Models, Spray
+from .meter import Meter
 from .recording import AudioInput, recorded
+from .source import Source
 from .transcription import check_split, in_pieces, request_of
+from .width import width_of
+from .window import Window
 
 Most = int | Literal["provider"] | None
+Recordings = Iterable[AudioInput] | AsyncIterable[AudioInput]
+OF_TRANSCRIPTIONS = (
+    *OURS,
+    "filename",
+    "split",
+    "max_transcription_bytes",
+    "max_parallel_requests",
+    "return_exceptions",
+    "on_progress",
+    "on_result",
+    "collect",
+)
 
 
 class Transcriptions:
     """Recordings as text, for whoever can ask."""
 
-    _ask: Callable[[Request, Steering], Awaitable[Any]]
+    _pool: Pool
+    _ask: Callable[..., Awaitable[Any]]
     _bounds: Callable[[type[Request], str, Steering], Sequence[Bounds]]
 
     async def transcribe(
@@ -46,7 +76,7 @@ class Transcriptions:
         Raises as :meth:`chat` does; ConfigurationError for a recording that cannot be read, is
         empty or too large.
         """
-        steering, options = steered(model, kwargs)
+        steering, options = steered(model, kwargs, OF_TRANSCRIPTIONS)
         if split:
             check_split(options)
         is_bounded = max_transcription_bytes == "provider"
@@ -70,6 +100,77 @@ class Transcriptions:
     ) -> TranscriptionResponse:
         """:meth:`transcribe` for code without a loop."""
         return PORTAL.run(lambda: self.transcribe(model, audio, **kwargs))
+
+    async def transcribe_batch(
+        self,
+        model: Models,
+        recordings: Recordings,
+        *,
+        return_exceptions: bool = True,
+        on_progress: OnProgress | None = None,
+        on_result: OnResult | None = None,
+        collect: bool = True,
+        **kwargs: Any,
+    ) -> BatchResult[TranscriptionResponse]:
+        """Every recording as text: results in the order of the recordings, errors beside them.
+
+        ``model``: a name, several, or {name: weight}; each row goes to one of them by weight.
+        ``max_parallel_requests``: recordings under way at a time. The callbacks, ``collect``
+        and ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
+        :meth:`transcribe`'s, except that a row waits for a key without limit unless
+        ``max_wait_seconds`` is given.
+
+        Raises ConfigurationError before anything is sent, BatchError with what is done if the
+        recordings raise.
+        """
+        wishes, meter = Wishes(return_exceptions, on_progress, on_result, collect), Meter()
+        window = self._transcribing(model, recordings, kwargs, meter)
+        return await run_batch(window, wishes, meter)
+
+    def transcribe_batch_sync(
+        self, model: Models, recordings: Recordings, **kwargs: Any
+    ) -> BatchResult[TranscriptionResponse]:
+        """:meth:`transcribe_batch` for code without a loop; callbacks run in the thread that
+        serves such calls.
+        """
+        return PORTAL.run(lambda: self.transcribe_batch(model, recordings, **kwargs))
+
+    def transcribe_as_completed(
+        self, model: Models, recordings: Recordings, **kwargs: Any
+    ) -> AsyncGenerator[tuple[int, Any], None]:
+        """``async for index, result in lm.transcribe_as_completed(...)``: each recording as soon
+        as it is done; a failed one's result is its exception. The arguments of
+        :meth:`transcribe_batch`, without callbacks. Only what is under way is held.
+        """
+        return self._transcribing(model, recordings, kwargs, None).pairs()
+
+    def transcribe_as_completed_sync(
+        self, model: Models, recordings: Recordings, **kwargs: Any
+    ) -> Generator[tuple[int, Any], None, None]:
+        """:meth:`transcribe_as_completed` as a plain generator."""
+        return self._transcribing(model, recordings, kwargs, None).pairs_sync()
+
+    def _transcribing(
+        self,
+        model: Models,
+        recordings: Recordings,
+        keywords: Mapping[str, Any],
+        meter: Meter | None,
+    ) -> Window[Any, Any]:
+        """The window. Complains of what is wrong for all rows before the first."""
+        given = {"max_wait_seconds": math.inf, **keywords}
+        width = width_of(given.pop("max_parallel_requests", 32), self._pool.clock.now)
+        spray = Spray(model)
+        for name in spray.names:
+            steering, options = steered(name, given, OF_TRANSCRIPTIONS)
+            self._bounds(TranscribeRequest, name, steering)
+        if options.get("split"):
+            check_split(options)
+
+        def send(row: AudioInput) -> Awaitable[TranscriptionResponse]:
+            return self.transcribe(spray.next()[0], row, **given)
+
+        return Window(Source(recordings), send, width, seen=meter)
 
     def _most(self, said: Most, model: str, steering: Steering) -> int | None:
         if said == "provider":

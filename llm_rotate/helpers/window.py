@@ -6,11 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..engine.portal import PORTAL
 from ..errors import LMRotateError
 from .source import Source
+from .width import Width
 
 I = TypeVar("I")  # noqa: E741 - what goes in
 R = TypeVar("R")
@@ -28,32 +29,6 @@ class Row(Generic[R]):
     def outcome(self) -> R | Exception:
         """The one or the other."""
         return self.result if self.error is None else self.error  # type: ignore[return-value]  # one is there
-
-
-class Width(Protocol):
-    """How many rows may be under way: ``limit``, asked again and again.
-
-    ``began`` gives a mark that comes back with the row's end; ``under_way`` counts the row
-    itself. ``ended`` hears the answer, or the exception.
-    """
-
-    @property
-    def limit(self) -> int: ...
-    def began(self, under_way: int) -> Any: ...
-    def ended(self, mark: Any, outcome: Any) -> None: ...
-
-
-class Fixed:
-    """Always the same number."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-
-    def began(self, under_way: int) -> None:
-        """Nothing to learn."""
-
-    def ended(self, mark: Any, outcome: Any) -> None:
-        """Nothing to learn."""
 
 
 class Window(Generic[I, R]):

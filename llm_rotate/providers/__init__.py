@@ -7,13 +7,15 @@ from functools import cache
 from importlib import import_module
 
 from ..core.wire import Dialect
-from ..errors import ConfigurationError
+from ..errors import CapabilityError, ConfigurationError
 
 # name -> (module, class); a module is imported when its dialect is first asked for
 _PLACES = {
     "anthropic": ("anthropic", "AnthropicMessages"),
     "bedrock": ("bedrock", "BedrockConverse"),
+    "gemini": ("gemini", "GeminiContents"),
     "openai": ("openai_chat", "OpenAIChat"),
+    "openai_responses": ("openai_responses", "OpenAIResponses"),
 }
 
 
@@ -35,6 +37,23 @@ def _made(module: str, cls: str) -> Dialect:
 
 
 DIALECTS: Mapping[str, Dialect] = _Dialects()
+
+# An endpoint, as a call names it -> a service's dialect -> the dialect of that endpoint.
+# ``chat_completion`` is at every other service what it has.
+ENDPOINTS: Mapping[str, Mapping[str, str]] = {
+    "chat_completion": {"openai_responses": "openai"},
+    "responses": {"openai": "openai_responses", "openai_responses": "openai_responses"},
+}
+
+
+def at_endpoint(name: str, endpoint: str) -> str:
+    """The dialect that a service of dialect ``name`` speaks at ``endpoint``. Raises
+    CapabilityError if it has no such endpoint.
+    """
+    found = ENDPOINTS.get(endpoint, {}).get(name)
+    if found is None and endpoint != "chat_completion":
+        raise CapabilityError(f"{name} has no endpoint {endpoint!r}: leave endpoint= out")
+    return found or name
 
 
 def dialect(name: str) -> Dialect:

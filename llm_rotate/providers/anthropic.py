@@ -29,7 +29,7 @@ from .jsonio import loads
 from .limit_headers import readings_in
 from .parts import cannot, static_headers, written
 from .reading import as_dict
-from .schema import closed_at_anthropic, model_schema
+from .schema import closed_at_anthropic, schema_in
 from .sdk_errors import classify
 from .stream import StreamReader
 
@@ -53,6 +53,7 @@ class AnthropicMessages:
     """The dialect, without state of its own."""
 
     name = "anthropic"
+    sdk: str | None = None
     counts_cached = False
     operations: Mapping[type, Operation] = {}
 
@@ -190,14 +191,12 @@ def _add_user(body: dict[str, Any], value: Any) -> None:
 
 
 def _add_format(body: dict[str, Any], value: Any) -> None:
-    schema = model_schema(value)
+    schema = schema_in(value)
     if schema is None:
         kind = as_dict(value).get("type")
         if kind == "text":
             return
-        schema = as_dict(as_dict(value).get("json_schema")).get("schema")
-        if kind != "json_schema" or not isinstance(schema, dict):
-            cannot("anthropic", f"response_format {kind!r}; it takes a schema")
+        cannot("anthropic", f"response_format {kind!r}; it takes a schema")
     body["output_config"] = {
         "format": {"type": "json_schema", "schema": closed_at_anthropic(schema)}
     }

@@ -38,7 +38,7 @@ def split(
         if convert is None:
             cannot(_NAME, f"a message of role {role!r}")
         own = own_words(message, provider, _said)
-        to, blocks = convert(message) if own is None else ("assistant", _without_empty(own))
+        to, blocks = convert(message) if own is None else ("assistant", _marked(message, own))
         if not blocks and to == "assistant":
             continue  # an answer without a word, which the provider would refuse
         if found and found[-1]["role"] == to:
@@ -100,7 +100,9 @@ def _tool_result(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
             {
                 "type": "tool_result",
                 "tool_use_id": message.get("tool_call_id"),
-                "content": content if isinstance(content, str) else _blocks(content),
+                "content": content
+                if isinstance(content, str)
+                else _without_empty(_blocks(content)),
             },
         )
     ]
@@ -142,10 +144,14 @@ def _arguments(given: Any) -> dict[str, Any]:
 
 
 def _content(message: Mapping[str, Any]) -> list[Block]:
-    blocks = _blocks(message.get("content"))
-    if blocks and "cache_control" in message:
-        blocks[-1] = _cached(message, dict(blocks[-1]))
-    return blocks
+    return _marked(message, _blocks(message.get("content")))
+
+
+def _marked(message: Mapping[str, Any], blocks: Sequence[Block]) -> list[Block]:
+    found = _without_empty(blocks)
+    if found and "cache_control" in message:
+        found[-1] = _cached(message, dict(found[-1]))
+    return found
 
 
 def _blocks(content: Any) -> list[Block]:
@@ -156,7 +162,7 @@ def _blocks(content: Any) -> list[Block]:
         return [{"type": "text", "text": content}]
     if not isinstance(content, list | tuple):
         cannot(_NAME, f"content of type {type(content).__name__}")
-    return _without_empty([_block(part) for part in content])
+    return [_block(part) for part in content]
 
 
 def _without_empty(blocks: Sequence[Block]) -> list[Block]:

@@ -8,33 +8,33 @@ keywords of the call. Streams are AWS's event streams, for which botocore is nee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
-from importlib.util import find_spec
 from typing import Any
-from urllib.parse import quote
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
 from ..core.wire import (
     ChatRequest,
+    EmbedRequest,
     Endpoint,
     EventReader,
     Headers,
     HttpRequest,
+    Operation,
     Ready,
     Verdict,
 )
-from ..errors import ConfigurationError
 from ..types import ChatResponse
 from .bedrock_answer import BedrockTally, response_of
+from .bedrock_embeddings import BedrockEmbeddings
 from .bedrock_frames import FrameParser
 from .bedrock_messages import has_tool_blocks, split, tool_choice, tools
 from .bedrock_sdk import classify
+from .bedrock_urls import need_botocore, url_of
 from .faults import BEDROCK, broken, judge, request_id
 from .jsonio import dumps, loads
 from .parts import cannot, static_headers, written
 from .reading import as_dict
-from .schema import closed_at_anthropic, model_schema
+from .schema import closed_at_anthropic, schema_in
 from .stream import StreamReader
 
 # Tokens of thinking for a reasoning_effort where a model takes a budget, ours: 1,024 is the
@@ -48,9 +48,12 @@ class BedrockConverse:
     """The dialect, without state of its own."""
 
     name = "bedrock"
+    sdk: str | None = None
     counts_cached = (
         False  # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
     )
+
+    operations: Mapping[type, Operation] = {EmbedRequest: BedrockEmbeddings()}
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         is_signed = endpoint.auth == "sigv4"
@@ -61,7 +64,7 @@ class BedrockConverse:
         if request.upstream is not None:
             cannot(self.name, f"upstream {request.upstream!r}")
         if request.stream or endpoint.auth == "sigv4":
-            _need_botocore()
+            need_botocore()
         system, messages = split(request.messages, endpoint.provider)
         body: dict[str, Any] = {"messages": messages}
         if system:
@@ -82,7 +85,7 @@ class BedrockConverse:
         wall: float,  # noqa: ARG002 - the signature, which tells the time, comes after
     ) -> HttpRequest:
         ending = "converse-stream" if request.stream else "converse"
-        url = f"{ready.url}/model/{_escaped(request.model)}/{ending}"
+        url = url_of(ready.url, request.model, ending)
         return HttpRequest("POST", url, ready.headers, body, request.stream)
 
     def parse(
@@ -114,21 +117,6 @@ class BedrockConverse:
 
     def classify(self, error: BaseException, wall: float) -> Verdict[Any] | None:
         return classify(error, wall)
-
-
-@cache
-def _need_botocore() -> None:
-    if find_spec("botocore") is None:
-        raise ConfigurationError(
-            "aws_bedrock needs botocore for streams and signatures: "
-            "pip install 'llm_rotate[bedrock]'"
-        )
-
-
-@lru_cache(maxsize=256)
-def _escaped(model: str) -> str:
-    """A model's name in a path: ARNs have colons and slashes."""
-    return quote(model, safe="")
 
 
 # Parts of the body that keywords of the call may extend.
@@ -196,14 +184,13 @@ def _add_user(body: dict[str, Any], value: Any, request: ChatRequest) -> None:  
 
 
 def _add_format(body: dict[str, Any], value: Any, request: ChatRequest) -> None:  # noqa: ARG001
-    schema, name = model_schema(value), getattr(value, "__name__", None)
+    schema, told = schema_in(value), as_dict(as_dict(value).get("json_schema"))
     if schema is None:
-        kind, told = as_dict(value).get("type"), as_dict(as_dict(value).get("json_schema"))
+        kind = as_dict(value).get("type")
         if kind == "text":
             return
-        schema, name = told.get("schema"), told.get("name")
-        if kind != "json_schema" or not isinstance(schema, dict):
-            cannot("bedrock", f"response_format {kind!r}; it takes a schema")
+        cannot("bedrock", f"response_format {kind!r}; it takes a schema")
+    name = getattr(value, "__name__", None) or told.get("name")
     told = {"schema": _json(closed_at_anthropic(schema)), **({"name": name} if name else {})}
     _put(
         body,

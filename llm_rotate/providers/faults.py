@@ -25,6 +25,7 @@ _OPENAI_TOO_LARGE = "https://github.com/TheR1D/shell_gpt/issues/653"
 _OPENAI_UNKNOWN_URL = "https://github.com/InternLM/MindSearch/issues/150"
 _OPENAI_INVALID_URL = "https://github.com/harry0703/MoneyPrinterTurbo/issues/57"
 _OPENAI_POLICY = "https://github.com/alan-turing-institute/t0-1/issues/69"
+_OPENAI_SDK = "codes of a failed response in the openai package, version 3"
 _OPENAI_SAFETY = "https://github.com/microsoft/PyRIT/pull/1463"
 _AZURE = "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter"
 _AZURE_REST = "https://learn.microsoft.com/azure/ai-foundry/openai/reference"
@@ -37,6 +38,12 @@ _MOONSHOT = "https://platform.kimi.ai/docs/api/errors"
 _MOONSHOT_QUOTA = "https://github.com/MoonshotAI/Kimi-K2/issues/5"
 _MOONSHOT_BUSY = "https://github.com/MoonshotAI/MoonshotAI-Cookbook/issues/16"
 _GEMINI = "https://ai.google.dev/gemini-api/docs/troubleshooting"
+_GOOGLE_REASONS = (
+    "https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto"
+)
+_GEMINI_QUOTA = "https://ai.google.dev/gemini-api/docs/rate-limits"
+_GEMINI_POLICY = "https://cloud.google.com/vertex-ai/generative-ai/docs/image/responsible-ai-imagen"
+_GEMINI_TOKENS = "https://ai.google.dev/gemini-api/docs/long-context"
 _XAI = "https://github.com/continuedev/continue/issues/10778"
 _ANTHROPIC = "https://platform.claude.com/docs/en/api/errors"
 _ANTHROPIC_SDK = "error details of the anthropic package, version 2"
@@ -120,6 +127,23 @@ _PINNED = frozenset({"pinned"})
 _PINNED_NAMED = frozenset({"pinned", "provider_name"})
 _MODERATED = frozenset({"reasons"})
 
+# What a response may fail for that has taken an image in: the request's own matter.
+_OF_IMAGES = (
+    "invalid_image",
+    "invalid_image_format",
+    "invalid_base64_image",
+    "invalid_image_url",
+    "image_too_large",
+    "image_too_small",
+    "image_parse_error",
+    "invalid_image_mode",
+    "image_file_too_large",
+    "unsupported_image_media_type",
+    "empty_image_file",
+    "failed_to_download_image",
+    "image_file_not_found",
+)
+
 OPENAI = Tongue(
     rows=(
         Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, code="insufficient_quota"),
@@ -149,6 +173,9 @@ OPENAI = Tongue(
         Row(Outcome.BAD_REQUEST, _OPENAI, code="context_length_exceeded"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI, code="content_policy_violation"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI_SAFETY, code="moderation_blocked"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_SDK, code="image_content_policy_violation"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_SDK, code="misalignment_policy_violation"),
+        Row(Outcome.CONTENT_FILTERED, _OPENAI_SDK, code="bio_policy"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI_POLICY, 400, "invalid_prompt", text="usage polic"),
         Row(Outcome.CONTENT_FILTERED, _OPENAI_SAFETY, 400, "invalid_prompt", text="safety reasons"),
         Row(Outcome.CONTENT_FILTERED, _AZURE, code="content_filter"),
@@ -174,6 +201,9 @@ OPENAI = Tongue(
         "context_length_exceeded": 400,
         "content_filter": 400,
         "invalid_prompt": 400,
+        "data_residency_mismatch": 400,
+        **dict.fromkeys(_OF_IMAGES, 400),
+        "vector_store_timeout": 504,
         "authentication_error": 401,
         "invalid_api_key": 401,
         "insufficient_quota": 429,
@@ -239,6 +269,46 @@ ANTHROPIC = Tongue(
         (f"anthropic-ratelimit-{what}-remaining", f"anthropic-ratelimit-{what}-reset")
         for what in ("requests", "tokens", "input-tokens", "output-tokens")
     ),
+)
+
+_PER_DAY = frozenset({"per_day"})
+
+GEMINI = Tongue(
+    rows=(
+        Row(Outcome.AUTH_FAILED, _GEMINI, code="api_key_invalid", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GEMINI, code="api_key_expired", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GOOGLE_REASONS, code="access_token_expired", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GOOGLE_REASONS, code="consumer_suspended", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GOOGLE_REASONS, code="consumer_invalid", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GOOGLE_REASONS, code="account_state_invalid", key_sign=True),
+        Row(Outcome.QUOTA_EXHAUSTED, _GOOGLE_REASONS, code="billing_disabled"),
+        Row(Outcome.QUOTA_EXHAUSTED, _GEMINI_QUOTA, 429, marks=_PER_DAY),
+        Row(Outcome.AUTH_FAILED, _GEMINI, 400, text="api key not valid", key_sign=True),
+        Row(Outcome.AUTH_FAILED, _GEMINI, 400, text="api key expired", key_sign=True),
+        Row(Outcome.CONTENT_FILTERED, _GEMINI_POLICY, 400, text="responsible ai practices"),
+        Row(Outcome.FORBIDDEN, _GEMINI, 400, text="user location is not supported"),
+        Row(Outcome.BAD_REQUEST, _GEMINI_TOKENS, 400, text="exceeds the maximum number of tokens"),
+        Row(Outcome.BAD_REQUEST, _GEMINI, 500, text="input context is too long"),
+    ),
+    # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
+    statuses={
+        "cancelled": 499,
+        "invalid_argument": 400,
+        "failed_precondition": 400,
+        "out_of_range": 400,
+        "unauthenticated": 401,
+        "permission_denied": 403,
+        "not_found": 404,
+        "aborted": 409,
+        "already_exists": 409,
+        "resource_exhausted": 429,
+        "internal": 500,
+        "unknown": 500,
+        "data_loss": 500,
+        "unimplemented": 501,
+        "unavailable": 503,
+        "deadline_exceeded": 504,
+    },
 )
 
 BEDROCK = Tongue(
@@ -331,6 +401,8 @@ def judge(
         request_id=request_id(headers) or told.request_id,
         body=told.body,
         key_sign=row.key_sign if row else False,
+        is_daily=outcome is Outcome.QUOTA_EXHAUSTED and "per_day" in told.marks,
+        is_of_model="per_model" in told.marks,
     )
 
 

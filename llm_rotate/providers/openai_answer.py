@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..types import ChatResponse, Usage
 from .parts import Said
-from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
+from .reading import as_count, as_dict, as_list, as_text, as_text_or_none, dicts_in
 
 
 def fault_in(answer: object) -> dict[str, Any] | None:
@@ -40,6 +41,8 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
         tool_calls=_calls(message),
         reasoning=reasoning_of(message) or thought,
         upstream=as_text_or_none(body.get("provider")),
+        id=as_text_or_none(body.get("id")),
+        logprobs=dicts_in(as_dict(choice.get("logprobs")).get("content")),
         native=_to_be_sent_back(message),
     )
 
@@ -50,7 +53,7 @@ def said(message: dict[str, Any]) -> Said:
 
 
 def _calls(message: dict[str, Any]) -> list[Any]:
-    return [call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)]
+    return dicts_in(message.get("tool_calls"))
 
 
 def _to_be_sent_back(message: dict[str, Any]) -> dict[str, Any]:
@@ -83,18 +86,30 @@ def text_of(content: object) -> tuple[str, str]:
     )
 
 
+def _cached(raw: dict[str, Any], heard: dict[str, Any]) -> Iterator[object]:
+    """What the prompt cache gave: DeepSeek and Moonshot had names of their own for it."""
+    yield heard.get("cached_tokens")
+    yield raw.get("prompt_cache_hit_tokens")
+    yield raw.get("cached_tokens")
+
+
 def usage_of(value: object) -> Usage:
+    """Where the total is more than prompt and completion, the completion leaves the reasoning
+    out (xAI, and Gemini behind this dialect); ours counts it in.
+    """
     raw = as_dict(value)
     if not raw:
         return Usage()
     prompt, completion = as_count(raw.get("prompt_tokens")), as_count(raw.get("completion_tokens"))
+    total = max(as_count(raw.get("total_tokens")), prompt + completion)
+    heard = as_dict(raw.get("prompt_tokens_details"))
+    said = as_dict(raw.get("completion_tokens_details"))
     return Usage(
         prompt_tokens=prompt,
-        completion_tokens=completion,
-        total_tokens=as_count(raw.get("total_tokens")) or prompt + completion,
-        cached_tokens=as_count(as_dict(raw.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=as_count(
-            as_dict(raw.get("completion_tokens_details")).get("reasoning_tokens")
-        ),
+        completion_tokens=total - prompt,
+        total_tokens=total,
+        cached_tokens=next((n for n in map(as_count, _cached(raw, heard)) if n), 0),
+        reasoning_tokens=as_count(said.get("reasoning_tokens")),
+        audio_tokens=as_count(heard.get("audio_tokens")) + as_count(said.get("audio_tokens")),
         raw=raw,
     )

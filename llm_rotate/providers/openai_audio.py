@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..core.outcome import Outcome
@@ -24,7 +25,7 @@ from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
 from .multipart import content_type, fields_of, multipart
 from .openai_answer import fault_in
-from .openai_urls import for_model, url_of
+from .openai_urls import post
 from .parts import cannot
 from .reading import as_count, as_dict, as_list, as_text_or_none
 
@@ -64,10 +65,13 @@ class OpenAITranscriptions:
         ready: Ready,
         wall: float,  # noqa: ARG002 - of use to signers only
     ) -> HttpRequest:
-        url = for_model(url_of(ready.endpoint, "audio/transcriptions"), request.model)
+        # Azure's name for the model, with which the form is written anew, tells less of it.
+        fixed = {"response_format": _format(request), **request.options}
+        named = replace(request, options=fixed)
+        sent = post(self, "audio/transcriptions", named, body, ready)
         own = (b"content-type", content_type(request.boundary))
         headers = (own, *(each for each in ready.headers if each[0] != b"content-type"))
-        return HttpRequest("POST", url, headers, body)
+        return replace(sent, headers=headers)
 
     def parse(
         self, request: TranscribeRequest, status: int, headers: Headers, body: bytes, wall: float

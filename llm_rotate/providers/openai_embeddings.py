@@ -7,10 +7,6 @@ many texts and tokens it takes in one request.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import sys
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,9 +24,10 @@ from ..core.wire import (
 from .faults import OPENAI, broken, judge, request_id
 from .jsonio import loads
 from .openai_answer import fault_in, usage_of
-from .openai_urls import for_model, url_of
+from .openai_urls import post
 from .parts import cannot, upstream_pin, written
 from .reading import as_dict, as_list, as_text, as_text_or_none
+from .vectors import vector_of
 
 # https://platform.openai.com/docs/api-reference/embeddings/create: "any array must be 2048
 # dimensions or less", "a maximum of 300,000 tokens summed across all inputs".
@@ -65,8 +62,7 @@ class OpenAIEmbeddings:
         ready: Ready,
         wall: float,  # noqa: ARG002 - of use to signers only
     ) -> HttpRequest:
-        url = for_model(url_of(ready.endpoint, "embeddings"), request.model)
-        return HttpRequest("POST", url, ready.headers, body)
+        return post(self, "embeddings", request, body, ready)
 
     def parse(
         self, request: EmbedRequest, status: int, headers: Headers, body: bytes, wall: float
@@ -100,20 +96,3 @@ def _vectors(answer: Mapping[str, Any], count: int) -> list[Sequence[float]] | N
     by_index = dict(zip(indexes, items, strict=True))
     found = [vector_of(by_index[index].get("embedding")) for index in range(count)]
     return found if all(found) else None
-
-
-def vector_of(value: object) -> Sequence[float]:
-    """A list of numbers, or float32, little-endian, in base64; empty if it is neither."""
-    if isinstance(value, list):
-        is_numbers = all(type(number) in (float, int) for number in value)
-        return value if is_numbers else ()
-    if not isinstance(value, str):
-        return ()
-    found = array("f")
-    try:
-        found.frombytes(base64.b64decode(value, validate=True))
-    except (binascii.Error, ValueError):
-        return ()
-    if sys.byteorder == "big":
-        found.byteswap()
-    return found

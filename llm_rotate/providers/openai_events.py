@@ -32,6 +32,7 @@ class OpenAITally:
         self._message: dict[str, Any] = {}  # other fields of the message: refusal, annotations
         self._body: dict[str, Any] = {"id": None, "object": "chat.completion"}
         self._choice: dict[str, Any] = {}
+        self._logprobs: list[Any] = []
         self._begun = False  # a choice has come
 
     @property
@@ -68,6 +69,8 @@ class OpenAITally:
                 return self._fault(fault)
             self.finished = True
             self._choice = {k: v for k, v in choice.items() if k != "delta"}
+        if choice.get("logprobs"):
+            self._logprobs += as_list(as_dict(choice["logprobs"]).get("content"))
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return None
@@ -133,6 +136,8 @@ class OpenAITally:
         if calls:
             message["tool_calls"] = calls
         choice = {"index": 0, "finish_reason": None} | self._choice | {"message": message}
+        if self._logprobs:
+            choice["logprobs"] = {"content": self._logprobs}
         usage = choice.pop("usage", None)  # Moonshot says it here
         return {"usage": usage} | self._body | {"choices": [choice]}
 

@@ -13,6 +13,11 @@ def as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def dicts_in(value: object) -> list[dict[str, Any]]:
+    """The objects of a list; what is none is left out."""
+    return [item for item in as_list(value) if isinstance(item, dict)]
+
+
 def as_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 

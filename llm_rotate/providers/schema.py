@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
+
+from .reading import as_dict
 
 # Where schemas stand inside a schema: by name, in a list, alone.
 _NAMED = ("properties", "$defs", "definitions")
 _LISTED = ("anyOf", "allOf", "oneOf", "prefixItems")
 _ALONE = ("items",)
+
+
+def schema_in(response_format: object) -> dict[str, Any] | None:
+    """The JSON schema that a ``response_format`` asks for: that of a pydantic class, itself if
+    it is one, or the one in OpenAI's shape; None if it asks for none.
+    """
+    model = model_schema(response_format)
+    if model is not None or not isinstance(response_format, dict):
+        return model
+    if response_format.get("type") == "json_schema":
+        told = response_format.get("json_schema")
+        schema = told.get("schema") if isinstance(told, dict) else None
+        return schema if isinstance(schema, dict) else None
+    return response_format if _is_schema(response_format) else None
+
+
+def openai_format(response_format: object) -> Any:
+    """A ``response_format`` in OpenAI's shape: schemas and pydantic classes are put into it,
+    strict unless they have objects with free keys; what has the shape stays as it is.
+
+    Strict means every object closed and every property required:
+    https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+    """
+    schema = schema_in(response_format)
+    if schema is None or as_dict(response_format).get("type") == "json_schema":
+        return response_format
+    told: dict[str, Any] = {"name": _name(response_format, schema), "schema": schema}
+    if not _has_free_keys(schema):
+        told |= {"schema": _mapped(schema, _closed_and_required), "strict": True}
+    return {"type": "json_schema", "json_schema": told}
 
 
 def model_schema(response_format: object) -> dict[str, Any] | None:
@@ -25,16 +58,20 @@ def _model_schema(model: Any) -> dict[str, Any]:
     return schema
 
 
-def openai_format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The ``response_format`` of a schema, strict unless it has objects with free keys.
+def _is_schema(given: dict[str, Any]) -> bool:
+    kind = given.get("type")
+    return (isinstance(kind, str) and kind in _JSON_TYPES) or not given.keys().isdisjoint(_SIGNS)
 
-    Strict means every object closed and every property required:
-    https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
-    """
-    told: dict[str, Any] = {"name": name, "schema": schema}
-    if not _has_free_keys(schema):
-        told |= {"schema": _mapped(schema, _closed_and_required), "strict": True}
-    return {"type": "json_schema", "json_schema": told}
+
+_JSON_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean"})
+_SIGNS = frozenset({"properties", "$ref", "anyOf", "allOf", "oneOf", "enum"})
+_LONGEST_NAME = 64  # and only these letters: the provider's rule
+
+
+def _name(response_format: object, schema: dict[str, Any]) -> str:
+    named = getattr(response_format, "__name__", None) or schema.get("title")
+    plain = re.sub(r"[^a-zA-Z0-9_-]+", "_", named) if isinstance(named, str) else ""
+    return plain[:_LONGEST_NAME] or "answer"
 
 
 def _has_free_keys(value: object) -> bool:

@@ -77,6 +77,7 @@ def _of_answer(tongue: Tongue, error: BaseException, wall: float) -> Verdict[Any
         getattr(error, "status_code", None),
         getattr(error, "status", None),
         getattr(response, "status_code", None),
+        getattr(error, "code", None),
     )
     headers = getattr(response, "headers", None) or getattr(error, "headers", None)
     read = _headers(headers)
@@ -99,6 +100,8 @@ def _first_int(*values: object) -> int | None:
 def _body(error: BaseException, response: object) -> object:
     """The decoded body that the SDK kept, else the bytes, which a stream may not have read."""
     body = getattr(error, "body", None)
+    if body is None:
+        body = getattr(error, "details", None)  # google-genai's word for it
     if body is not None:
         return body.encode("utf-8", "replace") if isinstance(body, str) else body
     try:

@@ -18,13 +18,15 @@ _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
 _MESSAGES = ("message", "Message", "error", "detail", "msg", "error_description", "title")
 _MARKS = ("reasons", "provider_name")  # of a broker's metadata
+# Words in the ids of Google's quotas, as GenerateRequestsPerDayPerProjectPerModel-FreeTier.
+_QUOTA_MARKS = {"PerDay": "per_day", "PerModel": "per_model"}
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """``codes``: every code and type, the most telling first, lower case; ``code`` the first
-    as it was written. ``marks``: which telling fields are there. ``headers``: those that a
-    broker passes on inside the body.
+    that is a word, else a number, as it was written. ``marks``: which telling fields are there.
+    ``headers``: those that a broker passes on inside the body.
     """
 
     message: str = ""
@@ -73,9 +75,9 @@ def from_value(value: object) -> Told:
     metadata = _dict(inner.get("metadata"))
     return Told(
         message=_message(inner, value),
-        code=codes[0] if codes else None,
+        code=next((code for code in codes if not code.isdecimal()), codes[0] if codes else None),
         codes=tuple(code.lower() for code in codes),
-        marks=frozenset(mark for mark in _MARKS if metadata.get(mark)),
+        marks=frozenset([mark for mark in _MARKS if metadata.get(mark)]) | _quota_marks(inner),
         details=inner.get("details"),
         headers=_headers(metadata.get("headers")),
         request_id=_text(value.get("request_id")) or None,
@@ -87,7 +89,7 @@ def _codes(inner: dict[str, Any], outer: dict[str, Any]) -> Iterator[str]:
     details = inner.get("details")
     candidates = [
         _dict(details).get("error_code"),
-        *(_dict(detail).get("reason") for detail in (details if isinstance(details, list) else ())),
+        *(_dict(detail).get("reason") for detail in _list(details)),
         inner.get("code"),
         inner.get("type"),
         _dict(inner.get("innererror")).get("code"),
@@ -100,6 +102,18 @@ def _codes(inner: dict[str, Any], outer: dict[str, Any]) -> Iterator[str]:
             yield code[:_LONGEST_CODE]
         elif type(code) is int and 0 <= code < 1_000_000:
             yield str(code)
+
+
+def _quota_marks(inner: dict[str, Any]) -> frozenset[str]:
+    """What the quotas are counted by that the details name."""
+    ids = [
+        _text(_dict(violation).get("quotaId"))
+        for detail in _list(inner.get("details"))
+        for violation in _list(_dict(detail).get("violations"))
+    ]
+    return frozenset(
+        mark for word, mark in _QUOTA_MARKS.items() if any(word in quota for quota in ids)
+    )
 
 
 def _message(inner: dict[str, Any], outer: dict[str, Any]) -> str:
@@ -146,6 +160,10 @@ def _headers(value: object) -> Headers | None:
 
 def _dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:

@@ -150,7 +150,9 @@ class RedisStore(Conversation):
 
     async def snapshot(self) -> Mapping[str, KeyState]:
         """All states that are not as new, of all processes. Raises as flush does."""
-        await self.flush()
+        await self.catch_up()
+        if self._link.is_cut:
+            self._check_alone()
         return await super().snapshot()
 
     def forget_leases(self) -> None:

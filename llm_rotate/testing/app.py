@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 from . import words
 from .anthropic_wire import AnthropicWire
 from .aws_signature import ACCESS_KEY_PREFIX, access_key_in, wrong_signature
+from .bedrock_embeddings_wire import BedrockEmbeddingsWire
 from .bedrock_wire import BedrockWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .gemini_wire import GeminiWire
 from .multipart import form_of
 from .openai_wire import OpenAIWire
 from .render import render
+from .responses_wire import ResponsesWire
 from .routes import Route, base_path, find_route, secret_in, without_secrets
 from .script import KeyScript, Plan, ProviderScript, Refusal, UpstreamScript, Visit
 from .transcriptions_wire import TranscriptionsWire
@@ -35,19 +38,12 @@ if TYPE_CHECKING:
     from .pool import Chains
     from .server import Loopback
 
-_WIRES: Mapping[str, Wire] = {
-    "openai": OpenAIWire(),
-    "openai embeddings": EmbeddingsWire(),
-    "openai transcriptions": TranscriptionsWire(),
-    "anthropic": AnthropicWire(),
-    "bedrock": BedrockWire(),
-}
 _SECRET_PREFIX = "sk-sim-"  # noqa: S105  no secret: what simulated ones begin with
 
 
 class Simulator:
-    """Services that speak OpenAI chat completions, embeddings and transcriptions, Anthropic
-    messages and Bedrock Converse, told what to do.
+    """Services that speak OpenAI chat completions, responses, embeddings and transcriptions,
+    Anthropic messages, Bedrock Converse and Gemini's contents, told what to do.
 
     Keys are named by key id; the secret of key id ``k1`` is ``sk-sim-k1``, and its access key id
     ``AKIASIM-k1`` where requests are signed; signatures are checked. Secrets that it was not
@@ -65,8 +61,20 @@ class Simulator:
         self._ids: dict[str, str] = {}
         self._providers: dict[str, ProviderScript] = {}
         self._upstreams: dict[str, UpstreamScript] = {}
+        self._responses = ResponsesWire()
+        self._wires: Mapping[str, Wire] = {
+            "openai": OpenAIWire(),
+            "openai_responses": self._responses,
+            "openai embeddings": EmbeddingsWire(),
+            "openai transcriptions": TranscriptionsWire(),
+            "anthropic": AnthropicWire(),
+            "bedrock": BedrockWire(),
+            "bedrock embeddings": BedrockEmbeddingsWire(),
+            "gemini": GeminiWire(),
+        }
         self._faults: Faults | None = None
         self._says: words.Says = words.echo
+        self._refused: tuple[str, ...] = ()
         self._requests: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
         self._total = 0
@@ -109,6 +117,12 @@ class Simulator:
     def says(self, text: str | Callable[[str], str]) -> None:
         """What models answer: this text, or this function of the last user message."""
         self._says = text if callable(text) else lambda _prompt: text
+
+    def refuses(self, words: str) -> None:
+        """400 for every request with ``words`` in what it asks: a chat's last message, a text to
+        embed, a file's name.
+        """
+        self._refused = (*self._refused, words)
 
     # What it saw
 
@@ -231,9 +245,11 @@ class Simulator:
             secret = self._signing_secret(request) or secret_in(request.headers)
             seen = self._see(request, self._key_id(secret), now)
             route = find_route(request.path)
-            wire = _WIRES[route.dialect if route else "openai"]
+            wire = self._wires[route.dialect if route else "openai"]
             call = _call(seen, route, self._total, wall, secret)
             plan = self._plan(call, seen, wire if route else None, request)
+            if route is not None and route.answer_id and not plan.settled:
+                self._look(plan, call, route.answer_id)
             call = replace(call, upstream=seen.upstream)
             answer = render(call, wire, plan, seen, self._says)
             self._tokens[seen.key] += seen.tokens
@@ -248,6 +264,11 @@ class Simulator:
             self.streams_cut_by_client += early and answer.stream
             self.in_flight -= 1
             self._change.notify_all()
+
+    def _look(self, plan: Plan, call: Call, answer_id: str) -> None:
+        plan.body = self._responses.look(call, answer_id)
+        if plan.body is None:
+            plan.refusal = Refusal("status", status=404)
 
     def _signing_secret(self, request: SimRequest) -> str:
         """The secret that a request should be signed with: its key is known by another name."""
@@ -276,7 +297,8 @@ class Simulator:
 
     def _plan(self, call: Call, seen: Seen, wire: Wire | None, request: SimRequest) -> Plan:
         plan = Plan()
-        if wire is None or request.method != "POST":
+        is_look = request.method == "GET" and "/responses/" in request.path
+        if wire is None or (request.method != "POST" and not is_look):
             plan.refusal = Refusal("status", status=404 if wire is None else 405)
             return plan
         if access_key_in(request.headers):
@@ -288,10 +310,15 @@ class Simulator:
                 script.apply(plan, visit)
         if self._strict and seen.key not in self._secrets and not plan.settled:
             plan.refusal = Refusal("bad_key")
-        if not plan.settled and plan.body is None:
+        if not plan.settled and plan.body is None and not is_look:
             wrong = "not JSON" if seen.body is None else wire.invalid(call, request.headers)
-            self._check(plan, call, seen, wrong, visit)
+            self._check(plan, call, seen, wrong or self._refusal_of(wire, call), visit)
         return plan
+
+    def _refusal_of(self, wire: Wire, call: Call) -> str | None:
+        prompt = wire.asked(call).prompt if self._refused else ""
+        found = next((words for words in self._refused if words in prompt), None)
+        return None if found is None else f"the simulator was told to refuse {found!r}"
 
     def _check(
         self,
@@ -338,8 +365,10 @@ def _json_object(raw: bytes) -> dict[str, Any] | None:
 def _call(seen: Seen, route: Route | None, number: int, wall: float, secret: str) -> Call:
     """Completes what was seen by what its route and body say."""
     body = seen.body or {}
-    model = body.get("model") or (route.model if route else "")
+    model = (route.model if route else "") or body.get("model")
     seen.model = model if isinstance(model, str) else ""
     seen.provider = route.provider if route else ""
     seen.stream = body.get("stream") is True or (route is not None and route.stream)
-    return Call(number, wall, seen.provider, seen.model, body, seen.stream, secret=secret)
+    return Call(
+        number, wall, seen.provider, seen.model, body, seen.stream, key=seen.key, secret=secret
+    )

@@ -52,8 +52,9 @@ def pool_config(
     )
 
 
-def _provider(name: str, url: Callable[[str], str]) -> dict[str, str]:
-    return {"base_url": url(name), "dialect": dialect_of(name)}
+def _provider(name: str, url: Callable[[str], str]) -> dict[str, Any]:
+    families = {"families": ["gpt-*"]} if name == "openai_responses" else {}
+    return {"base_url": url(name), "dialect": dialect_of(name), **families}
 
 
 def providers_of(keys: Sequence[str] | Mapping[str, str], provider: str) -> Mapping[str, str]:

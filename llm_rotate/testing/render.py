@@ -28,7 +28,7 @@ def render(call: Call, wire: Wire, plan: Plan, seen: Seen, says: Says) -> SimAns
     if call.stream:
         return _streamed(call, wire, plan, wire.events(call, asked, said), seen)
     body = _raw(wire.whole(call, asked, said))
-    headers = _headers(call, wire, plan, _kind(body))
+    headers = _headers(call, wire, plan, _kind(body), asked.headers)
     return SimAnswer(200, headers, (Chunk(body),), seen, plan.first_byte)
 
 

@@ -21,7 +21,8 @@ class Call:
     """A request on its way to an answer.
 
     ``number`` counts all requests of the simulator and makes ids; ``wall`` is in seconds
-    since the epoch; ``secret`` is only for answers that are told to show it.
+    since the epoch; ``key`` is the key's id; ``secret`` is only for answers that are told to
+    show it.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Call:
     body: Mapping[str, Any]
     stream: bool = False
     upstream: str | None = None
+    key: str = ""
     secret: str = field(default="", repr=False)
 
     def id(self, prefix: str, length: int = 24) -> str:

@@ -25,7 +25,7 @@ class Asked:
 
     ``prompt`` is the last user message's text; ``must_call`` that a tool has to be called,
     ``called`` that the conversation already ends in a tool's result; ``silent`` that the
-    answer is no words.
+    answer is no words; ``headers`` those of its own.
     """
 
     prompt: str
@@ -37,6 +37,7 @@ class Asked:
     thinks: bool = False
     schema: Mapping[str, Any] | None = None
     silent: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,27 @@ from llm_rotate.types import ChatResponse
 from .world import World
 
 # dialect -> a provider that speaks it and that the simulator plays
-PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "bedrock": "aws_bedrock"}
+PROVIDERS = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "openai_responses": "openai_responses",
+    "bedrock": "aws_bedrock",
+    "gemini": "google_ai_studio",
+}
 DIALECT_OF = {provider: dialect for dialect, provider in PROVIDERS.items()}
 # a second provider for chains, of the other dialect
-OTHER = {"openai": "anthropic", "anthropic": "openai", "aws_bedrock": "openai"}
+OTHER = {
+    "openai": "anthropic",
+    "anthropic": "openai",
+    "openai_responses": "anthropic",
+    "aws_bedrock": "openai",
+    "google_ai_studio": "openai",
+}
 
 # providers that answer a wrong key with another status than 401
-REFUSED_AS = {"aws_bedrock": 403}
+REFUSED_AS = {"aws_bedrock": 403, "google_ai_studio": 400}
 # providers whose answers say what is left of their limits
-TELLING = ("openai", "anthropic")
+TELLING = ("openai", "anthropic", "openai_responses")
 
 each_dialect = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from llm_rotate import BatchError, ChatResponse, ConfigurationError
+from llm_rotate.testing.script import Limit, Plan, Visit
 
 from .doors import sockets
+from .test_limits import limited
 from .world import World
 
 PROMPTS = [f"row {number}" for number in range(50)]
@@ -33,6 +35,10 @@ def slow(world: World, seconds: float) -> None:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+def count_to(rows: int) -> Iterator[str]:
+    return (f"row {number}" for number in range(rows))
 
 
 async def trickled(count: int) -> AsyncIterator[str]:
@@ -418,3 +424,63 @@ def test_the_sync_twins_give_the_same():
             if index == 5:
                 break
         assert not world.lm._pool.judge.live
+
+
+# -- limits and load
+
+
+class Quiet(Limit):
+    """A limit that no answer speaks of."""
+
+    def edit(self, plan: Plan, visit: Visit) -> None:
+        super().edit(plan, visit)
+        plan.room = None
+
+
+def test_four_keys_at_their_limits_are_used_to_the_full_and_refuse_nothing():
+    keys = ("k1", "k2", "k3", "k4")
+    world = limited({key: {"limits": {"rpm": 600}} for key in keys})
+    for key in keys:
+        world.sim.key(key).slow(0.3)._refuse(Quiet(600, 60.0))
+    ideal = 10_000 / (4 * 600) * 60.0
+
+    async def scenario() -> None:
+        began = world.clock.now()
+        done = 0
+        async for _, result in world.lm.as_completed(world.model, count_to(10_000)):
+            assert isinstance(result, ChatResponse)
+            done += 1
+        assert done == 10_000
+        assert world.clock.now() - began <= 1.02 * ideal
+
+    world.run(scenario)
+    assert sum(seen.status == 429 for seen in world.sim.log) < 100
+
+
+class Loaded:
+    """Seconds by the requests that the server has under way."""
+
+    def __init__(self, world: World, most: int) -> None:
+        self.transport = world.transport
+        self.most = most
+
+    def edit(self, plan: Plan, visit: Visit) -> None:
+        plan.first_byte = 0.5 * (1 + (self.transport.open / self.most) ** 2)
+
+
+def seconds_for(rows: int, width: Any) -> float:
+    world = World()
+    for key in ("k1", "k2", "k3"):
+        world.sim.key(key)._change(Loaded(world, 24))
+
+    async def scenario() -> float:
+        began = world.clock.now()
+        await world.lm.chat_batch(world.model, count_to(rows), max_parallel_requests=width)
+        return world.clock.now() - began
+
+    return float(world.run(scenario))
+
+
+def test_auto_is_within_a_tenth_of_the_best_fixed_window_where_latency_grows_with_load():
+    best = min(seconds_for(3_000, width) for width in (20, 24, 28))
+    assert seconds_for(3_000, "auto") <= 1.10 * best

@@ -34,6 +34,8 @@ from .world import HELLO, MODELS, World
 OTHER_MODEL = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-5",
+    "google_ai_studio": "gemini-2.5-pro",
+    "openai_responses": "gpt-5",
     "aws_bedrock": "amazon.nova-lite-v1:0",
 }
 NAMED_DEFAULTS = {"cooldown_seconds": 30, "quarantine_seconds": 300}
@@ -172,7 +174,7 @@ def test_R07_refused_for_one_model_the_key_rests_for_that_model_only(
 
 # -- R08
 
-QUOTA: Mapping[str, list[tuple[int, Any]]] = {
+QUOTA: dict[str, list[tuple[int, Any]]] = {
     "openai": [
         (429, {"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}),
         (429, {"error": {"message": "You exceeded your current quota, please check your plan"}}),
@@ -186,12 +188,17 @@ QUOTA: Mapping[str, list[tuple[int, Any]]] = {
         (402, {"type": "error", "error": {"type": "billing_error", "message": "pay"}}),
         (402, None),
     ],
+    "google_ai_studio": [
+        (403, {"error": {"message": "enable billing", "details": [{"reason": "BILLING_DISABLED"}]}}),
+        (402, None),
+    ],
     "aws_bedrock": [
         (400, {"__type": "com.amazon.coral#ServiceQuotaExceededException", "message": "all used"}),
         (429, {"message": "Too many tokens per day, please wait before trying again."}),
         (402, None),
     ],
 }  # fmt: skip
+QUOTA["openai_responses"] = QUOTA["openai"]
 QUOTA_CASES = [(provider, *row) for provider, rows in QUOTA.items() for row in rows]
 
 
@@ -468,8 +475,14 @@ SPELLINGS: Mapping[str, list[tuple[dict[str, str], Any, float]]] = {
           "anthropic-ratelimit-tokens-remaining": "0",
           "anthropic-ratelimit-tokens-reset": ISO_9}, None, 9.0),
     ],
+    "google_ai_studio": [
+        *EVERYWHERE,
+        ({}, RETRY_INFO, 12.0),
+        ({}, json.dumps([RETRY_INFO]), 12.0),
+    ],
     "aws_bedrock": [*EVERYWHERE],
 }  # fmt: skip
+SPELLINGS["openai_responses"] = SPELLINGS["openai"]
 SPELLING_CASES = [(provider, *row) for provider, rows in SPELLINGS.items() for row in rows]
 
 

@@ -17,6 +17,8 @@ from .world import HELLO, World
 OTHER_MODEL = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-5",
+    "google_ai_studio": "gemini-2.5-pro",
+    "openai_responses": "gpt-5",
     "aws_bedrock": "amazon.nova-lite-v1:0",
 }
 

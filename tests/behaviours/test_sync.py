@@ -27,8 +27,10 @@ from .world import HELLO, MODELS
 
 # What every script begins with; URL, PROVIDER and MODEL come from the environment.
 SCRIPT = """
-import asyncio, faulthandler, os, signal, sys, threading, time
+import asyncio, faulthandler, logging, os, signal, sys, threading, time
 import llm_rotate
+# A busy machine takes long over a step: in the development mode asyncio would say so.
+logging.getLogger("asyncio").addFilter(lambda record: "took %.3f seconds" not in record.msg)
 from llm_rotate import configure_from_dict, LMRotate
 E = os.environ
 MODEL, HELLO = E["MODEL"], [{"role": "user", "content": "hello"}]

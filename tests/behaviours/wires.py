@@ -168,6 +168,119 @@ class Anthropic:
     )
 
 
+def _said(*parts: dict[str, Any], **more: Any) -> bytes:
+    candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0, **more}
+    return sse({"candidates": [candidate], "responseId": "r1", "modelVersion": "m-1"})
+
+
+def _refused(code: int, status: str, message: str) -> bytes:
+    return sse({"error": {"code": code, "message": message, "status": status}})
+
+
+class Gemini:
+    """The same in the third; its end is the end of the body."""
+
+    opening = (sse({"usageMetadata": {"promptTokenCount": 3}, "modelVersion": "m-1"}),)
+    noise = (
+        b": keep-alive\n\n",
+        _said({"text": ""}),
+        _said({"text": "", "thoughtSignature": "c2ln"}),
+        sse({"modelVersion": "m-1", "something_new": {"about": "later"}}),
+    )
+    calls = (
+        _said({"functionCall": {"id": "call_1", "name": "weather", "args": {"city": "Łódź"}}}),
+    )
+    finish = "STOP"
+    overloaded = _refused(503, "UNAVAILABLE", "no room")
+    limited = _refused(429, "RESOURCE_EXHAUSTED", "slow")
+    wrong = _refused(400, "INVALID_ARGUMENT", "no")
+
+    @staticmethod
+    def said(words: str) -> bytes:
+        return _said({"text": words})
+
+    @staticmethod
+    def thought(words: str) -> bytes:
+        return _said({"text": words, "thought": True})
+
+    closing = (
+        sse(
+            {
+                "candidates": [{"content": {"role": "model"}, "finishReason": "STOP"}],
+                "usageMetadata": {
+                    "promptTokenCount": 3,
+                    "candidatesTokenCount": 2,
+                    "totalTokenCount": 5,
+                },
+                "responseId": "r1",
+                "modelVersion": "m-1",
+            }
+        ),
+    )
+
+
+def _answered(**more: Any) -> dict[str, Any]:
+    return {"id": "resp_1", "object": "response", "model": "m-1", "status": "completed"} | more
+
+
+class OpenAIResponses:
+    """The same once more. The end says all of it again; what it leaves out, its items told."""
+
+    opening = (
+        _named("response.created", response=_answered(status="in_progress", output=[])),
+        _named("response.in_progress", response=_answered(status="in_progress", output=[])),
+    )
+    noise = (
+        b": comment\n\n",
+        _named("response.output_item.added", output_index=0, item={"type": "message"}),
+        _named("response.content_part.added", output_index=0, part={"type": "output_text"}),
+        _named("something.new", about="later"),
+        _named("response.output_text.delta", output_index=0, delta=""),
+    )
+    calls = (
+        _named("response.output_item.added", output_index=1, item={"type": "function_call"}),
+        *(
+            _named("response.function_call_arguments.delta", output_index=1, delta=part)
+            for part in ('{"city"', ':"Łó', 'dź"}')
+        ),
+        _named(
+            "response.output_item.done",
+            output_index=1,
+            item={"type": "function_call", "call_id": "call_1", **CALL["function"]},
+        ),
+    )
+    finish = "completed"
+    overloaded = _named("error", code="503", message="no room", param=None)
+    limited = _named(
+        "response.failed",
+        response=_answered(
+            status="failed",
+            output=[],
+            error={"code": "rate_limit_exceeded", "message": "slow"},
+        ),
+    )
+    wrong = _named(
+        "error", error={"message": "no", "type": "invalid_request_error", "code": "invalid_value"}
+    )
+
+    @staticmethod
+    def said(words: str) -> bytes:
+        return _named("response.output_text.delta", output_index=0, delta=words)
+
+    @staticmethod
+    def thought(words: str) -> bytes:
+        return _named("response.reasoning_summary_text.delta", output_index=0, delta=words)
+
+    closing = (
+        _named(
+            "response.completed",
+            response=_answered(
+                output=[], usage={"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+            ),
+        ),
+    )
+
+
 def _delta(index: int, **delta: Any) -> bytes:
     return event_frame("contentBlockDelta", {"contentBlockIndex": index, "delta": delta, "p": "ab"})
 
@@ -222,9 +335,15 @@ class Bedrock:
     )
 
 
-WIRES: dict[str, Any] = {"openai": OpenAI, "anthropic": Anthropic, "aws_bedrock": Bedrock}
+WIRES: dict[str, Any] = {
+    "openai": OpenAI,
+    "anthropic": Anthropic,
+    "openai_responses": OpenAIResponses,
+    "aws_bedrock": Bedrock,
+    "google_ai_studio": Gemini,
+}
 # Those whose events are lines of text.
-IN_LINES = ("openai", "anthropic")
+IN_LINES = ("openai", "anthropic", "openai_responses", "google_ai_studio")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ HELLO = [{"role": "user", "content": "hello"}]
 MODELS = {
     "openai": "gpt-4o-mini",
     "anthropic": "claude-haiku-4-5",
+    "google_ai_studio": "gemini-2.5-flash",
+    "openai_responses": "gpt-5-mini",
     "openrouter": "vendor/model",
     "aws_bedrock": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
 }

@@ -64,7 +64,7 @@ def test_notes_say_what_will_not_happen_and_the_status_stays_0(tmp_path: Path) -
         {"key_id": "a", "provider": "openai", "secret_ref": "env://A"},
         {"key_id": "b", "provider": "openai", "secret_ref": "env://B"},
         {"key_id": "c", "provider": "openai", "secret_ref": "env://C"},
-        {"key_id": "d", "provider": "google_ai_studio", "secret_ref": "env://D"},
+        {"key_id": "d", "provider": "aws_bedrock", "secret_ref": "env://D"},
         {"key_id": "e", "provider": "groq", "secret_ref": "env://E", "enabled": False},
     ]
     chain = [{"provider": name} for name in ("openai", "anthropic", "groq", "anthropic")]
@@ -75,7 +75,7 @@ def test_notes_say_what_will_not_happen_and_the_status_stays_0(tmp_path: Path) -
     assert [line for line in done.stdout.splitlines() if line.startswith("note: ")] == [
         "note: the chain of * skips anthropic, which has no enabled key",
         "note: the chain of * skips groq, which has no enabled key",
-        f"note: google_ai_studio speaks 'gemini', which this version does not: {unspoken}",
+        f"note: aws_bedrock speaks 'bedrock', which this version does not: {unspoken}",
     ]
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import pty
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,7 @@ from llm_rotate.engine.report import (
 from llm_rotate.testing import Simulator
 from tests.redis_server import RedisServer, free_port
 
-from .command import entry, environment, registry, run, start
+from .command import PROGRAM, entry, environment, registry, run, start
 
 MODEL = "gpt-4o-mini"
 ACTS = ("rest", "reset", "disable", "enable")
@@ -92,7 +96,9 @@ def test_health_shows_what_another_process_knows_and_needs_no_secret(
     assert timedelta(seconds=590) < left <= timedelta(seconds=600.5)
     other = found["anthropic"]["keys"]["c"]
     assert (other["state"], other["reason"], other["until"]) == ("disabled", "leaked", None)
-    assert found["openai"]["keys"]["a"]["limits"]["key"]["rpm"]["limit"] == 600
+    rpm = found["openai"]["keys"]["a"]["limits"]["key"]["rpm"]
+    assert (rpm["limit"], rpm["taken"]) == (600, 1)
+    assert found["openai"]["keys"]["b"]["successes"] == 4
     assert sim.requests() == asked
 
 
@@ -102,9 +108,9 @@ def test_the_table_says_the_same(file: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "openai active" in rows
-    assert "a cooldown 10 min 0 0 0 invoice unpaid; rpm 0 of 600" in rows
-    assert "b active 0 0 0" in rows
-    assert rows.index("anthropic active") < rows.index("c active 0 0 0")
+    assert "a cooldown 10 min 0 0 invoice unpaid; rpm 0 of 600" in rows
+    assert "b active 0 0" in rows
+    assert rows.index("anthropic active") < rows.index("c active 0 0")
 
 
 def test_an_operators_words_reach_a_running_fleet(
@@ -153,6 +159,29 @@ def test_watch_looks_again_says_when_redis_is_away_and_ends_quietly(
             _, errors = watching.communicate(timeout=20)
             server.close()
     assert (watching.returncode, errors) == (130, "")
+
+
+def test_in_a_terminal_the_table_is_drawn_anew_in_its_place(file: Path) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "health", "-c", str(file), "--watch", "--every", "0.1"],
+        env=environment() | {"TERM": "xterm", "COLUMNS": "80"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    ) as watching:
+        os.close(theirs)
+        drawn = b""
+        while drawn.count(b"anthropic") < 3:
+            drawn += os.read(ours, 4096)
+        watching.send_signal(signal.SIGINT)
+        with suppress(OSError):  # the terminal's end
+            while said := os.read(ours, 4096):
+                drawn += said
+    os.close(ours)
+    assert watching.returncode == 130
+    assert b"\x1b[1A" in drawn  # up again, line by line
+    assert b"\x1b[32mactive" in drawn
 
 
 def until(lines: Iterator[dict[str, Any]], true: Any, seconds: float = 10.0) -> None:
@@ -219,9 +248,8 @@ def test_scopes_groups_and_providers_have_rows_of_their_own() -> None:
     Console(file=file, width=80).print(table(report))
     lines = [" ".join(line.split()) for line in file.getvalue().splitlines()]
     assert lines[3:-1] == [
-        "openai cooldown 42 s every key was refused",
-        "alike",
-        "oai-1 active 1200 3 4 rpm 20 of 500 (learned)",
+        "openai cooldown 42 s every key was refused alike",
+        "oai-1 active 1200 3 rpm 20 of 500 (learned)",
         f"{MODEL} quarantine 2 h no access",
         "group:team tpm 1,234 of 200,000",
     ]

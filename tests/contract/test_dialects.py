@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_rotate.core.outcome import Outcome
-from llm_rotate.core.wire import ChatRequest, Dialect, Endpoint, Headers, Verdict
+from llm_rotate.core.wire import Carrier, ChatRequest, Dialect, Endpoint, Headers, Verdict
 from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.testing.bedrock_wire import event_frame, frame
@@ -44,6 +45,7 @@ class Case:
     said: Callable[[Any], Any]  # the assistant's message in an answer
     sent: Callable[[Any], Any]  # the same, where a request has it as its last message but one
     framed: Callable[..., bytes]
+    finish: str = "stop"
 
     @property
     def stream(self) -> bytes:
@@ -78,6 +80,41 @@ def openai_delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 OPENAI_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 ANTHROPIC_USAGE = {"input_tokens": 3, "output_tokens": 2}
+GEMINI_USAGE = {
+    "promptTokenCount": 3,
+    "candidatesTokenCount": 1,
+    "thoughtsTokenCount": 1,
+    "totalTokenCount": 5,
+}
+GEMINI_CALL = {"functionCall": {"id": "c1", "name": "f", "args": {}}}
+
+
+def gemini_event(*parts: Any, **more: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, **more}]}
+
+
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "status": "completed",
+    "output": [
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+            "encrypted_content": "sealed",
+        },
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+        },
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
+    ],
+    "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+}
 BEDROCK_USAGE = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
 CASES = [
     Case(
@@ -168,6 +205,45 @@ CASES = [
         lambda request: request["messages"][-2]["content"],
         frames,
     ),
+    Case(
+        "openai_responses",
+        Endpoint("openai", "https://x.test/v1"),
+        RESPONSE,
+        [
+            {"type": "response.created", "response": RESPONSE | {"status": "in_progress", "output": []}},
+            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning"}},
+            {"type": "response.reasoning_summary_part.added", "output_index": 0, "summary_index": 0},
+            {"type": "response.reasoning_summary_text.delta", "output_index": 0, "delta": "hm"},
+            {"type": "response.output_item.done", "output_index": 0, "item": RESPONSE["output"][0]},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "hel"},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "lo"},
+            {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": "{}"},
+            {"type": "response.completed", "response": RESPONSE},
+        ],
+        {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
+        lambda answer: answer["output"],
+        lambda request: request["input"][1:-1],
+        sse,
+        "completed",
+    ),
+    Case(
+        "gemini",
+        Endpoint("google_ai_studio", "https://x.test", auth="x-goog-api-key"),
+        {
+            **gemini_event({"text": "hm", "thought": True}, {"text": "hello"}, GEMINI_CALL, finishReason="stop"),
+            "usageMetadata": GEMINI_USAGE,
+        },
+        [
+            gemini_event({"text": "hm", "thought": True}),
+            gemini_event({"text": "hel"}),
+            gemini_event({"text": "lo"}),
+            {**gemini_event(GEMINI_CALL, finishReason="stop"), "usageMetadata": GEMINI_USAGE},
+        ],
+        {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}},
+        lambda answer: answer["candidates"][0]["content"]["parts"],
+        lambda request: request["contents"][-2]["parts"],
+        sse,
+    ),
 ]  # fmt: skip
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -192,12 +268,12 @@ def streamed(case: Case, *pieces: bytes) -> list[StreamChunk | Verdict[ChatRespo
     return found
 
 
-def is_right(response: ChatResponse | None) -> bool:
+def is_right(response: ChatResponse | None, finish: str) -> bool:
     assert response is not None
     (call,) = response.tool_calls
     counts = (response.usage.prompt_tokens, response.usage.completion_tokens)
     return (
-        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", "stop")
+        (response.content, response.reasoning, response.finish_reason) == ("hello", "hm", finish)
         and call == CALL
         and counts == (3, 2)
         and response.usage.total_tokens == 5
@@ -221,7 +297,9 @@ def test_the_registry_makes_each_dialect_once_and_by_its_name(case: Case) -> Non
 
 
 def test_F01_an_unknown_dialect_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="anthropic, bedrock, openai"):
+    with pytest.raises(
+        ConfigurationError, match="anthropic, bedrock, gemini, openai, openai_responses"
+    ):
         dialect("opanai")
 
 
@@ -232,7 +310,10 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
     body = chosen.encode(asked, case.endpoint)
     assert messages == MESSAGES, "the caller's messages are untouched"
     ready = chosen.prepare("sesame", case.endpoint)
-    sent = chosen.build(asked, body, ready, WALL)
+    assert any(b"sesame" in value for _, value in ready.headers)
+    if chosen.sdk is not None:
+        return
+    sent = cast("Carrier", chosen).build(asked, body, ready, WALL)
     assert (sent.method, sent.body, sent.stream) == ("POST", body, False)
     assert sent.url.startswith("https://x.test/")
     assert json.loads(body).get("model") == "asked" or "/asked/" in sent.url
@@ -243,7 +324,7 @@ def test_C01_a_conversation_with_tools_can_be_sent(case: Case) -> None:
 def test_C01_C03_an_answer_is_the_same_shape_from_every_provider(case: Case) -> None:
     verdict = parse(case, json.dumps(case.answer).encode())
     assert verdict.outcome is Outcome.OK
-    assert is_right(verdict.value)
+    assert is_right(verdict.value, case.finish)
     assert verdict.value is not None
     assert verdict.value.raw == case.answer
     assert verdict.used == verdict.value.usage
@@ -308,7 +389,7 @@ def test_any_dialect_carries_text_and_calls_of_anothers_answer(case: Case, giver
 def test_S02_S04_a_stream_is_the_same_at_every_split(case: Case) -> None:
     whole = streamed(case, case.stream)
     assert isinstance(whole[-1], Verdict)
-    assert is_right(whole[-1].value)
+    assert is_right(whole[-1].value, case.finish)
     assert streamed(case, *(case.stream[i : i + 1] for i in range(len(case.stream)))) == whole
     for cut in range(len(case.stream)):
         assert streamed(case, case.stream[:cut], case.stream[cut:]) == whole
@@ -451,3 +532,81 @@ def test_what_cannot_be_sent_is_a_capability_error(case: Case, picked: st.DataOb
     except CapabilityError:
         return
     assert isinstance(json.loads(body), dict)
+
+
+# Nothing is lost without a word.
+
+DATA = base64.b64encode(b"\x89PNG bytes").decode()
+PARTS: dict[str, tuple[dict[str, Any], str]] = {
+    "image bytes": ({"type": "image_bytes", "data": b"\x89PNG bytes", "mime_type": "image/png"}, DATA),
+    "image data URL": ({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}, DATA),
+    "image URL": ({"type": "image_url", "image_url": {"url": "https://x.test/marked.png"}}, "marked.png"),
+    "image by uri": ({"type": "file", "file_uri": "https://x.test/marked.png", "mime_type": "image/png"}, "marked.png"),
+    "pdf bytes": ({"type": "pdf_bytes", "data": b"\x89PNG bytes", "mime_type": "application/pdf"}, DATA),
+    "pdf data URL": ({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{DATA}"}}, DATA),
+    "pdf by uri": ({"type": "file", "file_uri": "https://x.test/marked.pdf", "mime_type": "application/pdf"}, "marked.pdf"),
+    "file id": ({"type": "file", "file": {"file_id": "file-marked"}}, "file-marked"),
+    "audio": ({"type": "input_audio", "input_audio": {"data": DATA, "format": "wav"}}, DATA),
+    "audio bytes": ({"type": "audio_bytes", "data": b"\x89PNG bytes", "mime_type": "audio/wav"}, DATA),
+    "text": ({"type": "text", "text": "marked"}, "marked"),
+}  # fmt: skip
+SCHEMA = {"type": "object", "properties": {"marked": {"type": "string"}}, "required": ["marked"]}
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "tools": ({"tools": [{"type": "function", "function": {"name": "marked", "parameters": {}}}]}, "marked"),
+    "tool choice": ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, '"f"'),
+    "schema": ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}}, "marked"),
+    "stop": ({"stop": ["marked"]}, "marked"),
+    "top_p": ({"top_p": 0.125}, "0.125"),
+    "seed": ({"seed": 424242}, "424242"),
+    "logprobs": ({"logprobs": True, "top_logprobs": 7}, "7"),
+    "user": ({"user": "marked"}, "marked"),
+    "their own": ({"some_keyword": "marked"}, "marked"),
+}  # fmt: skip
+
+
+def encoded_or_refused(case: Case, asked: ChatRequest) -> str:
+    """The body, or the reason why there is none."""
+    try:
+        return dialect(case.name).encode(asked, case.endpoint).decode()
+    except CapabilityError as error:
+        return f"refused: {error}"
+
+
+@each
+@pytest.mark.parametrize("kind", PARTS)
+def test_C02_a_part_is_carried_whole_or_refused_by_name(case: Case, kind: str) -> None:
+    part, mark = PARTS[kind]
+    told = encoded_or_refused(case, ChatRequest("m", [{"role": "user", "content": [part]}]))
+    if told.startswith("refused: "):
+        assert case.name in told
+        assert part["type"].partition("_")[0] in told
+    else:
+        assert mark in told
+
+
+@each
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_C01_an_option_is_carried_or_refused_by_name(case: Case, kind: str) -> None:
+    options, mark = OPTIONS[kind]
+    told = encoded_or_refused(case, request(options=options))
+    if told.startswith("refused: "):
+        assert case.name in told
+        assert any(name in told for name in options)
+    else:
+        assert mark in told
+
+
+@each
+def test_C01_every_system_message_and_every_parallel_call_is_carried(case: Case) -> None:
+    calls = [CALL | {"id": f"call-{n}"} for n in range(3)]
+    results = [{"role": "tool", "tool_call_id": f"call-{n}", "content": f"result-{n}"} for n in range(3)]  # fmt: skip
+    messages = [
+        {"role": "system", "content": "first-rule"},
+        {"role": "system", "content": [{"type": "text", "text": "second-rule"}]},
+        MESSAGES[1],
+        {"role": "assistant", "content": "calling", "tool_calls": calls},
+        *results,
+    ]
+    body = dialect(case.name).encode(ChatRequest("m", messages), case.endpoint).decode()
+    marks = ["first-rule", "second-rule", "calling", *(f"call-{n}" for n in range(3)), *(f"result-{n}" for n in range(3))]  # fmt: skip
+    assert [mark for mark in marks if mark not in body] == []

@@ -151,12 +151,16 @@ def said(message: str, **named: str) -> dict[str, Any]:
     return {"error": {"message": message, **named}}
 
 
+def reasoned(reason: str) -> dict[str, Any]:
+    return {"error": {"code": 400, "message": "x", "details": [{"reason": reason}]}}
+
+
 def named(code: str, message: str) -> dict[str, Any]:
     """AWS's form of an error whose name is in its body."""
     return {"__type": f"com.amazon.coral.service#{code}", "message": message}
 
 
-CASES: Mapping[str, Mapping[Outcome, Case]] = {
+CASES: dict[str, Mapping[Outcome, Case]] = {
     "openai": SAME
     | {
         Outcome.RATE_LIMITED: Case(429, said("slow down", code="rate_limit_exceeded")),
@@ -185,6 +189,17 @@ CASES: Mapping[str, Mapping[Outcome, Case]] = {
         Outcome.CONTENT_FILTERED: Case(400, said("Output blocked by content filtering policy")),
         Outcome.OVERLOADED: Case(529, said("Overloaded", type="overloaded_error")),
     },
+    "gemini": SAME
+    | {
+        Outcome.RATE_LIMITED: Case(429, said("slow down", status="RESOURCE_EXHAUSTED")),
+        Outcome.QUOTA_EXHAUSTED: Case(403, reasoned("BILLING_DISABLED")),
+        Outcome.AUTH_FAILED: Case(400, reasoned("API_KEY_INVALID")),
+        Outcome.FORBIDDEN: Case(403, said("not yours", status="PERMISSION_DENIED")),
+        Outcome.MODEL_NOT_FOUND: Case(404, said("no such model", status="NOT_FOUND")),
+        Outcome.BAD_REQUEST: Case(400, said("nonsense", status="INVALID_ARGUMENT")),
+        Outcome.CONTENT_FILTERED: Case(400, said("It violates our Responsible AI practices.")),
+        Outcome.OVERLOADED: Case(503, said("Overloaded", status="UNAVAILABLE")),
+    },
     "bedrock": SAME
     | {
         Outcome.RATE_LIMITED: Case(429, named("ThrottlingException", "slow down")),
@@ -199,10 +214,18 @@ CASES: Mapping[str, Mapping[Outcome, Case]] = {
         Outcome.OVERLOADED: Case(429, named("ModelNotReadyException", "warming up")),
     },
 }
+CASES["openai_responses"] = {
+    outcome: case
+    for outcome, case in CASES["openai"].items()
+    if outcome is not Outcome.UPSTREAM_FAILED
+}
 # What a dialect has no words for: no broker speaks it, or its limits do not tell.
 UNSAID = {
+    ("openai_responses", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.UPSTREAM_FAILED),
     ("anthropic", Outcome.TOO_LARGE_FOR_KEY),
+    ("gemini", Outcome.UPSTREAM_FAILED),
+    ("gemini", Outcome.TOO_LARGE_FOR_KEY),
     ("bedrock", Outcome.UPSTREAM_FAILED),
     ("bedrock", Outcome.TOO_LARGE_FOR_KEY),
 }

@@ -264,3 +264,11 @@ def test_text_and_calls_of_one_dialect_can_be_carried_by_the_other(said: dict[st
 def test_native_words_that_are_none_are_left_out(endpoint: Endpoint, native: Any) -> None:
     plain = {"role": "assistant", "content": "hi"}
     assert next_body(endpoint, {**plain, "native": native}) == next_body(endpoint, plain)
+
+
+def test_an_answer_can_be_marked_for_the_prompt_cache() -> None:
+    blocks = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "hi"}]  # fmt: skip
+    message = answered(ANTHROPIC, {"content": blocks, "stop_reason": "end_turn"}).message
+    marked = {**message, "cache_control": {"type": "ephemeral"}}
+    sent = next_body(ANTHROPIC, marked)["messages"][1]["content"]
+    assert sent == [blocks[0], {**blocks[1], "cache_control": {"type": "ephemeral"}}]

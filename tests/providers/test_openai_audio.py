@@ -16,7 +16,6 @@ from llm_rotate.core.outcome import Outcome
 from llm_rotate.core.wire import (
     Endpoint,
     Headers,
-    Ready,
     TranscribeRequest,
     Upload,
     Verdict,
@@ -128,17 +127,13 @@ def test_no_filename_breaks_out_of_its_line(name):
     ],
 )
 def test_the_request_goes_to_the_services_place_as_a_form(flags, expected):
-    ready = Ready(
-        Endpoint("p", "https://x.test", flags=flags),
-        "",
-        ((b"content-type", b"application/json"), (b"authorization", b"Bearer s")),
-    )
+    ready = dialect("openai").prepare("s", Endpoint("p", "https://x.test", flags=flags))
     sent = OPERATION.build(asked("my-d"), b"", ready, 0.0)
     assert sent.url == expected
-    assert dict(sent.headers) == {
-        b"content-type": b"multipart/form-data; boundary=XYZ",
-        b"authorization": b"Bearer s",
-    }
+    headers = dict(sent.headers)
+    assert headers[b"content-type"] == b"multipart/form-data; boundary=XYZ"
+    assert headers[b"authorization"] == b"Bearer s"
+    assert len(headers) == len(sent.headers)
 
 
 def test_B04_what_a_service_does_not_take_is_refused_by_its_size_alone():
@@ -198,3 +193,16 @@ def test_an_error_is_judged_as_in_a_chat():
     refused = {"error": {"message": "no", "code": "rate_limit_exceeded"}}
     assert parse(refused, 429).outcome is Outcome.RATE_LIMITED
     assert parse({"error": "Invalid file format."}, 400).outcome is Outcome.BAD_REQUEST
+
+
+def test_a_deployment_named_otherwise_is_asked_for_all_that_its_model_knows():
+    place = Endpoint(
+        "azure_openai",
+        "https://x.test",
+        flags={"azure": True, "deployments": {"whisper-1": "ears"}},
+    )
+    ready = dialect("openai").prepare("s", place)
+    sent = OPERATION.build(asked(), OPERATION.encode(asked(), place), ready, 0.0)
+    raw = b"".join(sent.body)
+    assert b"ears" in raw
+    assert b"verbose_json" in raw

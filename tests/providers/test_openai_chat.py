@@ -106,6 +106,11 @@ def test_C02_images_and_pdfs_as_bytes_become_data_urls() -> None:
     ("part", "named"),
     [
         ({"type": "file", "file_uri": "gs://x/y", "mime_type": "video/mp4"}, "file_uri"),
+        ({"type": "file", "file_uri": "gs://x/y", "mime_type": "image/png"}, "file_uri"),
+        ({"type": "tool_use", "id": "c", "name": "f", "input": {}}, "tool_use"),
+        ({"type": "tool_result", "tool_use_id": "c", "content": "4"}, "tool_result"),
+        ({"type": "image", "source": {"type": "url", "url": "https://x/y"}}, "image"),
+        ({"type": "thinking", "thinking": "hm", "signature": "s"}, "thinking"),
         ({"type": "image_bytes", "data": "text", "mime_type": "image/png"}, "not bytes"),
         ({"type": "image_bytes", "data": b"x"}, "mime_type"),
         ({"type": "text", "text": object()}, "object"),
@@ -114,6 +119,39 @@ def test_C02_images_and_pdfs_as_bytes_become_data_urls() -> None:
 def test_C02_what_cannot_be_carried_is_named(part: dict[str, Any], named: str) -> None:
     with pytest.raises(CapabilityError, match=named):
         body_of(messages=[{"role": "user", "content": [part]}])
+
+
+def test_C02_an_image_of_the_web_goes_by_its_address() -> None:
+    part = {"type": "file", "file_uri": "https://x/y.png", "mime_type": "image/png"}
+    sent = body_of(messages=[{"role": "user", "content": [part]}])["messages"][0]["content"]
+    assert sent == [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]
+
+
+def test_marks_of_a_prompt_cache_go_where_they_are_taken_and_nowhere_else() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    schema = {"type": "object", "properties": {"cache_control": {"type": "string"}}}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    marked = {
+        "messages": [
+            {"role": "system", "content": "a", **mark},
+            {"role": "user", "content": [{"type": "text", "text": "b", **mark}]},
+            {"role": "assistant", "content": None, "tool_calls": [{**call, **mark}]},
+        ],
+        "options": {"tools": [{**tool, **mark}]},
+    }
+    bare = Endpoint("p", "https://x/v1", flags={"cache_control": False})
+    taken, refused = body_of(**marked), body_of(bare, **marked)
+    assert taken == {"model": "m", "messages": marked["messages"], "tools": [{**tool, **mark}]}
+    assert refused == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "a"},
+            {"role": "user", "content": [{"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+        ],
+        "tools": [tool],
+    }
 
 
 def test_a_message_that_is_no_mapping_is_refused() -> None:

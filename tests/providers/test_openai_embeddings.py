@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_rotate.core.outcome import Outcome
-from llm_rotate.core.wire import EmbedRequest, Endpoint, Headers, Ready, Verdict, operation
+from llm_rotate.core.wire import EmbedRequest, Endpoint, Headers, Verdict, operation
 from llm_rotate.errors import CapabilityError
 from llm_rotate.providers import dialect
 from llm_rotate.types import Usage
@@ -33,7 +33,8 @@ def sent(request: EmbedRequest, endpoint: Endpoint = PLAIN) -> dict[str, Any]:
 
 
 def url(endpoint: Endpoint, model: str = "m") -> str:
-    return OPERATION.build(EmbedRequest(model, ["a"]), b"{}", Ready(endpoint, "", ()), 0.0).url
+    ready = dialect("openai").prepare(None, endpoint)
+    return OPERATION.build(EmbedRequest(model, ["a"]), b"{}", ready, 0.0).url
 
 
 def parse(answer: Any, texts: int = 2, status: int = 200, **more: Any) -> Verdict[Any]:

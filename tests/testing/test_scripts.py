@@ -375,7 +375,11 @@ def test_what_is_no_json_or_no_path_of_ours_is_refused():
         ("/api/v1/chat/completions", "openai", "m"),
         ("/azure_openai/openai/v1/chat/completions", "azure_openai", "m"),
         ("/openai/deployments/d/chat/completions?api-version=v", "azure_openai", "d"),
-        ("/azure_openai/openai/deployments/d/chat/completions", "azure_openai", "d"),
+        (
+            "/azure_openai/openai/deployments/d/chat/completions?api-version=2024-10-21",
+            "azure_openai",
+            "d",
+        ),
         ("/anthropic/v1/messages", "anthropic", "m"),
         ("/v1/messages", "anthropic", "m"),
     ],
@@ -418,7 +422,7 @@ def test_the_log_is_bounded_and_the_counts_are_not():
 def test_azure_opens_a_stream_with_its_filter():
     sim = Simulator()
     body = {"messages": [{"role": "user", "content": "x"}], "stream": True}
-    path = "/azure_openai/openai/deployments/d/chat/completions"
+    path = "/azure_openai/openai/deployments/d/chat/completions?api-version=2024-10-21"
     answer = sim.answer(SimRequest("POST", path, {}, json.dumps(body).encode()), 0, WALL)
     assert b'"choices":[],"prompt_filter_results"' in answer.chunks[0].data
 

@@ -24,7 +24,8 @@ class Timeouts:
 
 
 class TransportError(Exception):
-    """The exchange failed: unreachable, timed_out or server_error (broken after writing).
+    """The exchange failed: unreachable, timed_out or server_error (broken after writing); from a
+    vendor's SDK also bad_request.
 
     ``__cause__`` is what the HTTP library or the system raised, if it raised.
     """

@@ -1,0 +1,59 @@
+"""Which key holds what a provider keeps for one account alone."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..errors import ConfigurationError
+from .assembly import Assembly, Narrowed
+
+# Keywords of a call that name such a thing.
+NAMED_BY = ("previous_response_id",)
+MOST_NAMES = 10_000  # kept in this process, the latest
+
+
+class Holders:
+    """Remembers it, and sends calls that go on from there to that key."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def note(self, name: str, key_id: str) -> None:
+        """The provider keeps ``name`` for this key."""
+        with self._lock:
+            self._keys[name] = key_id
+            self._keys.move_to_end(name)
+            while len(self._keys) > MOST_NAMES:
+                self._keys.popitem(last=False)
+
+    def narrow(
+        self, options: Mapping[str, Any], narrowed: Narrowed | None, assembly: Assembly
+    ) -> Narrowed | None:
+        """``narrowed``, and to the key that holds what the keywords name, if they name any.
+
+        Raises ConfigurationError if it is not known which of several keys that is, or if it
+        is no longer in the pool.
+        """
+        named = next((field for field in NAMED_BY if options.get(field)), None)
+        if named is None or (narrowed is not None and narrowed.key_id is not None):
+            return narrowed
+        key_id = self._keys.get(options[named])
+        if key_id is None and len(assembly.keys) == 1:
+            return narrowed
+        what = f"{named}={options[named]!r}"
+        if key_id is None:
+            raise ConfigurationError(
+                f"{what}: this process has not seen it made, and only the key that made it can "
+                "go on from it: pass the key_id of that answer as key_id="
+            )
+        if key_id not in assembly.keys:
+            raise ConfigurationError(
+                f"{what}: key {key_id!r}, which made it, is no longer in the pool: send the "
+                "whole conversation in messages instead"
+            )
+        return replace(narrowed or Narrowed(), key_id=key_id)
