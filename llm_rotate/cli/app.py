@@ -14,6 +14,7 @@ from . import config, keys, operate
 from .chat import chat
 from .demo import demo
 from .health import health
+from .jobs.generate import generate
 from .wording import Worded
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=Worded)(chat)
+app.command()(generate)
 app.command()(health)
 for each in (operate.rest, operate.disable, operate.enable, operate.reset):
     keys.app.command(cls=Worded)(each)

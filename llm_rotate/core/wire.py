@@ -147,7 +147,7 @@ class Upload:
         return self.size
 
     def __iter__(self) -> Iterator[bytes]:
-        return self.open()
+        return filter(None, self.open())  # an empty piece would look like the end
 
 
 Body = bytes | Upload

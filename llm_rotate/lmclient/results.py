@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..types import Attempt, ChatResponse, Usage
+from ..types import Attempt, ChatResponse, EmbeddingResponse, TranscriptionResponse, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +150,27 @@ def generation_of(response: ChatResponse, parsed: Any, cost: float | None) -> Ge
 def _tool_call(call: dict[str, Any]) -> ToolCall:
     function = call.get("function", {})
     return ToolCall(call.get("id", ""), function.get("name", ""), function.get("arguments"))
+
+
+def embedding_of(response: EmbeddingResponse) -> EmbeddingResult:
+    """A text's vector as a result."""
+    return EmbeddingResult(
+        model_id=response.model,
+        embedding=response.embedding,
+        token_usage=token_usage(response.usage),
+        request_id=response.request_id,
+        metrics=metrics(response.attempts, response.latency_ms, response.key_id or None),
+    )
+
+
+def transcription_of(response: TranscriptionResponse) -> TranscriptionResult:
+    """A recording's text as a result."""
+    return TranscriptionResult(
+        model_id=response.model,
+        text=response.text,
+        duration_s=response.duration_s,
+        language=response.language,
+        raw_response=response.raw or None,
+        request_id=response.request_id,
+        metrics=metrics(response.attempts, response.latency_ms, response.key_id or None),
+    )

@@ -11,11 +11,23 @@ from typing import Any
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, Operation, Ready, Verdict
+from ..core.wire import (
+    ChatRequest,
+    EmbedRequest,
+    Endpoint,
+    EventReader,
+    Headers,
+    Operation,
+    Ready,
+    TranscribeRequest,
+    Verdict,
+)
 from ..types import ChatResponse
 from .faults import GEMINI, broken, judge, request_id
 from .gemini_answer import GeminiTally, response_of
+from .gemini_audio import GeminiTranscriptions
 from .gemini_contents import split, tool_choice, tools
+from .gemini_embeddings import GeminiEmbeddings
 from .jsonio import loads
 from .parts import cannot, static_headers, written
 from .reading import as_dict
@@ -37,7 +49,10 @@ class GeminiContents:
     name = "gemini"
     sdk: str | None = "google-genai"
     counts_cached = True
-    operations: Mapping[type, Operation] = {}
+    operations: Mapping[type, Operation] = {
+        EmbedRequest: GeminiEmbeddings(),
+        TranscribeRequest: GeminiTranscriptions(),
+    }
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         """The headers are checked here and sent by the SDK."""

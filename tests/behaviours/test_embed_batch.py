@@ -297,3 +297,15 @@ def test_bedrock_embeds_as_many_at_a_time_as_its_models_take(model, size):
     assert [number for number, error in enumerate(batch.errors) if error] == [7]
     assert all(batch[n].embedding == vector_of(texts[n]) for n in range(40) if n != 7)
     assert batch.usage.total_tokens == world.sim.tokens()
+
+
+def test_gemini_embeds_many_at_a_time():
+    world = World(["k1", "k2"], provider="google_ai_studio")
+    world.sim.refuses("number 7 ")
+    asked = {"dimensions": 8, "task_type": "CLUSTERING", "micro_batch_size": 200}
+    texts = TEXTS * 2
+    batch = world.run(lambda: world.lm.embed_batch("gemini-embedding-001", texts, **asked))
+    assert [number for number, error in enumerate(batch.errors) if error] == [7, 107]
+    assert len(world.sim.log[0].body["requests"]) == 100
+    assert batch[3].embedding == list(vector(TEXTS[3], 8))
+    assert batch.usage.total_tokens == world.sim.tokens()

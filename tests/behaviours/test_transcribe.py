@@ -264,3 +264,19 @@ def test_the_sync_twin_over_a_real_socket(llm_simulator, tmp_path):
     lm = llm_simulator.pool(["k1"])
     assert lm.transcribe_sync("whisper-1", path).text == "You said: a.flac"
     assert llm_simulator.log[-1].body["file"]["size"] == 700_004
+
+
+def test_gemini_hears_recordings_too(llm_simulator, tmp_path):
+    path = tmp_path / "talk.wav"
+    path.write_bytes(WAV)
+    llm_simulator.says("good morning")
+    llm_simulator.key("k1").rate_limit(retry_after=7)
+    lm = llm_simulator.pool(
+        ["k1", "k2"], provider="google_ai_studio", strategy="priority", priorities={"k1": 1}
+    )
+    response = lm.transcribe_sync("gemini-2.5-flash", path)
+    assert (response.text, response.key_id) == ("good morning", "k2")
+    assert response.usage.total_tokens == llm_simulator.tokens() > 0
+    [first, second] = [seen.body["contents"][0]["parts"][0] for seen in llm_simulator.log]
+    assert first == second
+    assert first["inlineData"]["mimeType"] == "audio/wav"

@@ -20,6 +20,7 @@ def test_version() -> None:
 COMMANDS = [
     (),
     ("chat",),
+    ("generate",),
     ("health",),
     ("keys",),
     *(("keys", act) for act in ("check", "rest", "reset", "disable", "enable")),

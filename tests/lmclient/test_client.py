@@ -78,7 +78,10 @@ def test_the_constructor_is_the_references() -> None:
     assert {each.kind for each in found.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 
-@pytest.mark.parametrize("name", ["generate", "generate_batch"])
+@pytest.mark.parametrize(
+    "name",
+    [f"{act}{form}" for act in ("generate", "embed", "transcribe") for form in ("", "_batch")],
+)
 def test_every_method_has_an_async_twin_with_the_same_arguments(name: str) -> None:
     sync, twin = getattr(LMClient, name), getattr(LMClient, f"a{name}")
     assert inspect.iscoroutinefunction(twin)
@@ -226,10 +229,19 @@ SCHEMA = {"title": "answer", "type": "object", "properties": {"value": {"type": 
 def test_B06_response_format_goes_to_the_provider(sim: Simulator, wanted: Any) -> None:
     sim.key("k1").answers([saying('{"value": 4}')])
     with client_of(sim) as client:
-        client.generate("What is 2 + 2?", response_format=wanted)
+        result = client.generate("What is 2 + 2?", response_format=wanted)
+    assert result.output_parsed == (Answer(value=4) if wanted is Answer else {"value": 4})
+    assert result.output_text == '{"value": 4}'
     sent = (sim.log[0].body or {})["response_format"]
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["schema"]["properties"]["value"]["type"] == "integer"
+
+
+def test_B06_a_batch_is_parsed_too_and_what_does_not_fit_is_None(sim: Simulator) -> None:
+    sim.key("k1").answers([saying('{"value": 4}'), saying("four")])
+    with client_of(sim, max_parallel_requests=1) as client:
+        batch = client.generate_batch(["a", "b"], response_format=Answer)
+    assert [each.output_parsed for each in batch if each] == [Answer(value=4), None]
 
 
 def test_parse_output_reads_json_without_a_format(sim: Simulator) -> None:
@@ -361,3 +373,119 @@ def test_results_are_plain_dataclasses(sim: Simulator) -> None:
         result = client.generate("x")
     assert json.dumps(dataclasses.asdict(result))
     assert "choices" not in repr(result)
+
+
+# -- embeddings and transcription
+
+
+def embedder(sim: Simulator, **arguments: Any) -> LMClient:
+    return client_of(sim, model="openai/text-embedding-3-small", **arguments)
+
+
+def test_one_text_as_a_vector(sim: Simulator) -> None:
+    with embedder(sim) as client:
+        result = client.embed("The quick brown fox", dimensions=4)
+    assert len(result.embedding) == 4
+    assert result.token_usage is not None
+    assert result.token_usage.total_tokens > 0
+    assert result.metrics is not None
+    assert result.metrics.deployment == "openai_compatible"
+
+
+def test_B03_many_texts_in_few_requests_and_a_refused_one_fails_alone(sim: Simulator) -> None:
+    told: dict[int, Any] = {}
+    with embedder(sim) as client:
+        batch = client.embed_batch(
+            ["a", "b", "", "d", "e"],
+            micro_batch_size=4,
+            on_result=lambda index, result, error: told.update({index: result or error}),
+        )
+    assert [each is None for each in batch.results] == [False, False, True, False, False]
+    assert [each is None for each in batch.errors] == [True, True, False, True, True]
+    assert told == {i: batch.results[i] or batch.errors[i] for i in range(5)}
+    assert batch.completed == 5
+    assert batch.failed == 1
+    assert sim.requests() <= 4
+
+
+def test_a_micro_batch_has_one_text_at_least(sim: Simulator) -> None:
+    with embedder(sim) as client, pytest.raises(ValueError, match="micro_batch_size"):
+        client.embed_batch(["a"], micro_batch_size=0)
+
+
+def test_recordings_as_text(sim: Simulator, tmp_path: Any) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + bytes(2_000))
+    with client_of(sim, model="openai/whisper-1") as client:
+        result = client.transcribe(path)
+        batch = client.transcribe_batch([path, tmp_path / "none.wav", b"RIFF" + bytes(100)])
+    assert result.text
+    assert [each is None for each in batch.results] == [False, True, False]
+    assert "none.wav" in str(batch.errors[1])
+
+
+def test_B04_a_recording_over_the_limit_is_refused_before_it_is_read(
+    sim: Simulator, tmp_path: Any
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(bytes(2_000))
+    with client_of(sim, model="openai/whisper-1") as client:
+        with pytest.raises(ValueError, match=r"1000|1,000"):
+            client.transcribe(path, max_transcription_bytes=1_000)
+        assert client.transcribe(path, max_transcription_bytes=None).text
+    assert sim.requests() == 1
+    signature = inspect.signature(LMClient.transcribe)
+    assert signature.parameters["max_transcription_bytes"].default == 25 * 1024 * 1024
+
+
+def test_the_async_forms_are_there_too(sim: Simulator) -> None:
+    async def main() -> None:
+        async with embedder(sim) as client:
+            assert len((await client.aembed("x")).embedding)
+            assert not any((await client.aembed_batch(["x", "y"])).errors)
+        async with client_of(sim, model="openai/whisper-1") as client:
+            assert (await client.atranscribe(b"RIFF" + bytes(100))).text
+            assert not any((await client.atranscribe_batch([b"RIFF" + bytes(100)])).errors)
+
+    asyncio.run(main())
+
+
+# -- the responses endpoint
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "hello there",
+        [{"role": "user", "content": "hello there"}],
+        {"input": "hello there", "instructions": "be brief"},
+        {"input": [{"role": "user", "content": "hello there"}]},
+    ],
+)
+def test_the_responses_endpoint_takes_prompts_messages_and_payloads(
+    sim: Simulator, given: Any
+) -> None:
+    with client_of(sim, endpoint="responses") as client:
+        assert client.generate(given).output_text == "You said: hello there"
+        batch = client.generate_batch([given, "x"])
+    assert [each.output_text for each in batch if each] == [
+        "You said: hello there",
+        "You said: x",
+    ]
+    assert {seen.path.rpartition("/")[2] for seen in sim.log} == {"responses"}
+
+
+def test_a_call_may_say_another_endpoint(sim: Simulator) -> None:
+    with client_of(sim) as client:
+        client.generate("x", endpoint="responses")
+        client.generate("x")
+    assert [seen.path.rpartition("/")[2] for seen in sim.log] == ["responses", "completions"]
+
+
+def test_a_payload_with_more_than_it_can_hold_is_told(sim: Simulator) -> None:
+    with client_of(sim, endpoint="responses") as client:
+        with pytest.raises(ConfigurationError, match="give 'tools' as a keyword"):
+            client.generate({"input": "x", "tools": []})
+        batch = client.generate_batch(row for row in ({"input": "x", "tools": []}, {"input": "y"}))
+    assert isinstance(batch.errors[0], ConfigurationError)
+    assert batch.errors[1] is None

@@ -1,0 +1,1 @@
+"""The commands that work through many rows, and what they share."""

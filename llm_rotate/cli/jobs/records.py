@@ -1,0 +1,86 @@
+"""Rows as they stand in a file or a pipe."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigurationError
+from .extras import needed
+
+PIPE = Path("-")
+CHUNK = 1 << 20  # bytes read at once for the digest
+
+
+class BadRowError(ValueError):
+    """A row that cannot be read; the others can."""
+
+
+Record = dict[str, Any] | BadRowError
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Every row of the file, or of standard input; a broken one is a BadRowError.
+
+    Raises ConfigurationError if the file cannot be read at all.
+    """
+    read = READERS.get(path.suffix.lower(), _json_lines)
+    try:
+        yield from read(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8 text") from None
+
+
+def digest(path: Path) -> str:
+    """What tells this content from any other. Raises ConfigurationError."""
+    found = hashlib.blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                found.update(chunk)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    return found.hexdigest()
+
+
+def _json_lines(path: Path) -> Iterator[Record]:
+    if path == PIPE:
+        yield from map(_from_line, filter(str.strip, sys.stdin))
+        return
+    # Lines end at \\n alone: other ends of lines may stand inside a JSON text.
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        yield from map(_from_line, filter(str.strip, file))
+
+
+def _from_line(line: str) -> Record:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        return BadRowError(f"the line is no JSON: {error}")
+    return found if isinstance(found, dict) else BadRowError("the line is no JSON object")
+
+
+def _csv(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for row in csv.DictReader(file):
+            yield BadRowError("more fields than the first line names") if None in row else dict(row)
+
+
+def _parquet(path: Path) -> Iterator[Record]:
+    parquet = needed("pyarrow.parquet", "tables", f"{path}: a Parquet file")
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except needed("pyarrow", "tables", "Parquet").ArrowInvalid as error:
+        raise ConfigurationError(f"{path} is no Parquet file: {error}") from None
+
+
+READERS: Mapping[str, Callable[[Path], Iterator[Record]]] = {".csv": _csv, ".parquet": _parquet}

@@ -1,0 +1,100 @@
+"""Embeddings, as LMClient has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from ..engine.portal import PORTAL
+from ..helpers.batch import BatchResult, OnProgress, OnResult
+from .bound import Bound
+from .results import EmbeddingResult, embedding_of
+
+MICRO_BATCH_SIZE = 32
+
+
+class Embeddings(Bound):
+    """Texts as vectors."""
+
+    def embed(self, input_data: str, **kwargs: Any) -> EmbeddingResult:
+        """:meth:`aembed` for code without a loop."""
+        return PORTAL.run(lambda: self.aembed(input_data, **kwargs))
+
+    async def aembed(self, input_data: str, **kwargs: Any) -> EmbeddingResult:
+        """One text as a vector. The keywords are those of the pool's ``embed`` (dimensions,
+        task_type, as_array, ...). Raises what that raises.
+        """
+        response = await self._lm.embed(self._first, input_data, **self._said(kwargs))
+        return embedding_of(response)
+
+    def embed_batch(
+        self,
+        input_batch: Iterable[str],
+        *,
+        micro_batch_size: int = MICRO_BATCH_SIZE,
+        return_exceptions: bool = True,
+        on_progress: OnProgress | None = None,
+        on_result: OnResult | None = None,
+        **kwargs: Any,
+    ) -> BatchResult[EmbeddingResult]:
+        """:meth:`aembed_batch` for code without a loop; callbacks run in the thread that serves
+        such calls.
+        """
+        return PORTAL.run(
+            lambda: self.aembed_batch(
+                input_batch,
+                micro_batch_size=micro_batch_size,
+                return_exceptions=return_exceptions,
+                on_progress=on_progress,
+                on_result=on_result,
+                **kwargs,
+            )
+        )
+
+    async def aembed_batch(
+        self,
+        input_batch: Iterable[str],
+        *,
+        micro_batch_size: int = MICRO_BATCH_SIZE,
+        return_exceptions: bool = True,
+        on_progress: OnProgress | None = None,
+        on_result: OnResult | None = None,
+        **kwargs: Any,
+    ) -> BatchResult[EmbeddingResult]:
+        """Every text as a vector: results in order, errors beside them.
+
+        ``micro_batch_size``: texts in one request at most. A text that the provider refuses
+        fails alone. The rest as in the pool's ``embed_batch``. Raises ConfigurationError for a
+        size below 1.
+        """
+        batch = await self._lm.embed_batch(
+            self._first,
+            input_batch,
+            micro_batch_size=micro_batch_size,
+            return_exceptions=return_exceptions,
+            on_progress=on_progress,
+            on_result=translated(on_result, embedding_of),
+            **self._rows(kwargs),
+        )
+        return made_of(batch, embedding_of)
+
+
+def translated(on_result: OnResult | None, read: Callable[[Any], Any]) -> OnResult | None:
+    """A caller's callback, which gets results of ours for the pool's."""
+    if on_result is None:
+        return None
+    tell = on_result
+    return lambda index, result, error: tell(index, result and read(result), error)
+
+
+def made_of(batch: BatchResult[Any], read: Callable[[Any], Any]) -> BatchResult[Any]:
+    """The same batch with results of ours."""
+    found = BatchResult(
+        [each and read(each) for each in batch.results],
+        batch.errors,
+        batch.usage,
+        batch.completed,
+        batch.failed,
+    )
+    return replace(found, untaken=batch.untaken)
