@@ -405,9 +405,11 @@ def test_without_botocore_nothing_signed_is_lent(monkeypatch: pytest.MonkeyPatch
         async with world.lm.acquire("aws_bedrock", max_wait_seconds=0):
             raise AssertionError("nothing to lend")
 
-    with world_of(fake_time, "k1", profile="prod") as world:
-        with pytest.raises(NoAvailableKeyError, match=r"llm_rotate\[bedrock\]"):
-            world.run(scenario)
+    with (
+        world_of(fake_time, "k1", profile="prod") as world,
+        pytest.raises(NoAvailableKeyError, match=r"llm_rotate\[bedrock\]"),
+    ):
+        world.run(scenario)
 
 
 def test_without_botocore_streams_and_signatures_say_what_is_missing(
