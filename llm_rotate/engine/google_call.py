@@ -39,7 +39,16 @@ def sdk_call(dialect: Dialect, request: ChatRequest, endpoint: Endpoint) -> SdkC
         return _content_call(request)
     found = read(dialect.encode(request, endpoint))
     _alone(found.config)
-    return SdkCall(request.model, found.contents, found.config, request.stream)
+    return SdkCall(request.model, _cheap(found.contents), found.config, request.stream)
+
+
+def _cheap(contents: list[Any]) -> Any:
+    """The same in the form that the SDK checks fastest: it tries a content in a list against
+    all that could stand there, which takes longer than everything else that it does.
+    """
+    if len(contents) == 1:
+        return contents[0]
+    return [content.model_dump(exclude_none=True) for content in contents]
 
 
 def _alone(config: Any, *, calls_functions: bool = False) -> None:
