@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from .types import GenerateContentRequest as GenerateContentRequest
     from .types import StreamChunk as StreamChunk
     from .types import TranscriptionResponse as TranscriptionResponse
+    from .types import UploadedFile as UploadedFile
     from .types import Usage as Usage
 
 __version__ = "0.4.0"
@@ -133,6 +134,7 @@ _ROOMS = {
         "GenerateContentRequest",
         "StreamChunk",
         "TranscriptionResponse",
+        "UploadedFile",
         "Usage",
     ),
 }
