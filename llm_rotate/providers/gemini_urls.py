@@ -10,9 +10,7 @@ from ..core.wire import Endpoint
 from .parts import cannot
 
 _VERSIONED = re.compile(r".*/v\d\w*")
-_SHOPS = re.compile(
-    r"https://global-(aiplatform\.googleapis\.com)"
-)  # which has no region before it
+_GLOBAL = re.compile(r"https://global-(aiplatform\.googleapis\.com)")  # there is no such host
 
 
 def is_vertex(endpoint: Endpoint) -> bool:
@@ -25,7 +23,7 @@ def url_of(endpoint: Endpoint, model: str, verb: str) -> str:
     if not is_vertex(endpoint):
         version = endpoint.flags.get("api_version", "v1beta")
         return f"{_versioned(endpoint.base_url, version)}/{named(model)}:{verb}"
-    base = _SHOPS.sub(r"https://\1", endpoint.base_url)
+    base = _GLOBAL.sub(r"https://\1", endpoint.base_url)
     place = _versioned(base, endpoint.flags.get("api_version", "v1"))
     return f"{place}/{_folder(endpoint)}/{quote(model, safe='')}:{verb}"
 
