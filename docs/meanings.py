@@ -279,10 +279,7 @@ the same name changes what it gives. A name in the last but one column means als
 
 PROVIDERS_FOOT = """
 Azure's `base_url` is each key's `auth_config.azure_endpoint`, in the environment
-`AZURE_OPENAI_ENDPOINT`; the model is the name of a deployment.
-
-The dialects `gemini` and `bedrock` are [not there yet](../not-yet.md); `acquire` can lend the
-keys of their providers to the vendors' own SDKs.
+`AZURE_OPENAI_ENDPOINT`; [deployments](../how-to/azure.md) have names of their own.
 
 Any other service that speaks one of the dialects needs
 [a `base_url`](../how-to/compatible-services.md), no more.

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from .errors import UnreachableError as UnreachableError
     from .errors import UpstreamFailedError as UpstreamFailedError
     from .helpers.batch import BatchResult as BatchResult
+    from .helpers.cache import MemoryCache as MemoryCache
+    from .helpers.cache import ResponseCache as ResponseCache
+    from .helpers.cache import SQLiteCache as SQLiteCache
     from .helpers.embedding import EmbeddingBatch as EmbeddingBatch
     from .lmclient.client import LMClient as LMClient
     from .lmclient.client import PoolClient as PoolClient
@@ -106,6 +109,7 @@ _ROOMS = {
         "UpstreamFailedError",
     ),
     "helpers.batch": ("BatchResult",),
+    "helpers.cache": ("MemoryCache", "ResponseCache", "SQLiteCache"),
     "helpers.embedding": ("EmbeddingBatch",),
     "lmclient.client": ("LMClient", "PoolClient"),
     "lmclient.deployment": ("DeploymentConfig",),

@@ -166,8 +166,9 @@ class TranscriptionResponse:
     """A recording as text.
 
     ``language``: as the provider names it; ``duration_s``: seconds of sound; ``segments`` and
-    ``words``: dicts with ``start`` and ``end`` in seconds, where the provider tells them. The
-    other fields are those of :class:`ChatResponse`.
+    ``words``: dicts with ``start`` and ``end`` in seconds, where the provider tells them;
+    ``finish_reason``: of models that write it as a chat's answer, where "MAX_TOKENS" says that
+    there is more. The other fields are those of :class:`ChatResponse`.
     """
 
     text: str
@@ -184,6 +185,7 @@ class TranscriptionResponse:
     request_id: str | None = None
     upstream: str | None = None
     attempts: tuple[Attempt, ...] = ()
+    finish_reason: str | None = None
 
 
 @dataclass(slots=True)

@@ -147,7 +147,7 @@ class Upload:
         return self.size
 
     def __iter__(self) -> Iterator[bytes]:
-        return self.open()
+        return filter(None, self.open())  # an empty piece would look like the end
 
 
 Body = bytes | Upload
@@ -270,11 +270,14 @@ class EventReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one request may hold: ``count`` texts, ``tokens`` of them together, ``size`` bytes."""
+    """What one request may hold: ``count`` texts, ``tokens`` of them together, ``size`` bytes.
+    ``counts_tokens``: whether the service counts them at all.
+    """
 
     count: int | None = None
     tokens: int | None = None
     size: int | None = None
+    counts_tokens: bool = True
 
 
 class Carrier(Protocol):

@@ -7,8 +7,11 @@ is JSON here: the three arguments that boto3 takes.
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +24,8 @@ from ..secrets import SecretError
 
 _SERVICE = "bedrock"
 _STAMP = "%Y%m%dT%H%M%SZ"
+# botocore's loggers that write whole requests and answers.
+_TALKATIVE = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
 _ROLE_SESSION = "llm-rotate"
 # Seconds between two questions whether credentials that expire are still good. botocore fetches
 # new ones from 15 minutes before they expire on.
@@ -78,8 +83,9 @@ class Source:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
-            self._credentials = self._credentials or self._opened()
-            found = self._credentials.get_frozen_credentials()
+            with _kept_out_of_the_log():
+                self._credentials = self._credentials or self._opened()
+                found = self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             reason = redact(str(error))
         else:
@@ -116,6 +122,24 @@ def _role_arguments(auth: Mapping[str, Any]) -> dict[str, str]:
     return {"RoleSessionName": _ROLE_SESSION, **external}
 
 
+@contextmanager
+def _kept_out_of_the_log() -> Iterator[None]:
+    """What botocore tells at DEBUG while this thread reads credentials holds them."""
+    reader = threading.get_ident()
+
+    def is_harmless(record: logging.LogRecord) -> bool:
+        return record.thread != reader or record.levelno > logging.DEBUG
+
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    for logger in loggers:
+        logger.addFilter(is_harmless)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_harmless)
+
+
 def is_loaded() -> bool:
     """Whether the signer can be used at once."""
     return "botocore.auth" in sys.modules
@@ -140,19 +164,26 @@ def _signed(access: AccessKey, region: str, request: HttpRequest, wall: float) -
     from botocore.auth import SigV4Auth  # noqa: PLC0415 - an extra
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
 
-    headers = {"Content-Type": "application/json"}
-    headers["X-Amz-Date"] = datetime.fromtimestamp(wall, UTC).strftime(_STAMP)
+    own = {"x-amz-date": datetime.fromtimestamp(wall, UTC).strftime(_STAMP)}
     if access.token:
-        headers["X-Amz-Security-Token"] = access.token
-    unsigned = AWSRequest(request.method, request.url, headers, request.body)
-    unsigned.context["timestamp"] = headers["X-Amz-Date"]
+        own["x-amz-security-token"] = access.token
+    unsigned = AWSRequest(request.method, request.url, _signable(request) | own, request.body)
+    unsigned.context["timestamp"] = own["x-amz-date"]
     signing = SigV4Auth(access, _SERVICE, region)
     said = signing.string_to_sign(unsigned, signing.canonical_request(unsigned))
-    headers["Authorization"] = (
+    own["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={signing.scope(unsigned)}, "
         f"SignedHeaders={signing.signed_headers(signing.headers_to_sign(unsigned))}, "
         f"Signature={signing.signature(said, unsigned)}"
     )
-    del headers["Content-Type"]  # signed as it stands in the request
-    own = tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
-    return replace(request, headers=(*request.headers, *own))
+    added = tuple((name.encode(), value.encode()) for name, value in own.items())
+    return replace(request, headers=(*request.headers, *added))
+
+
+def _signable(request: HttpRequest) -> dict[str, str]:
+    """Those of its headers that AWS wants in the signature."""
+    return {
+        name.decode(): value.decode()
+        for name, value in request.headers
+        if name == b"content-type" or name.startswith(b"x-amz")
+    }

@@ -101,6 +101,10 @@ def bounds_of(stages: Sequence[Stage], kind: type[Request]) -> Sequence[Bounds]:
     return found
 
 
+def _counts_tokens(stage: Stage, kind: type[Request]) -> bool:
+    return all(each.counts_tokens for each in bounds_of((stage,), kind))
+
+
 # What a chain's keywords may say of a chat alone.
 _CHATS_OWN = ("max_tokens", "temperature", "endpoint")
 USUAL = Timeouts()
@@ -155,6 +159,8 @@ class HttpExchange:
 
     def size(self, stage: Stage) -> tuple[float, int | None]:
         """Measured once: the same words go to every stage."""
+        if not (isinstance(self._asked, ChatRequest) or _counts_tokens(stage, type(self._asked))):
+            return 0.0, 0
         if self._units is None:
             self._units = self._asked.units(self._judge.books.estimator)
         return self._units, self._asked.most_output(stage.options)

@@ -125,6 +125,8 @@ class Judge:
         now = self._clock.now()
         if verdict.outcome is not Outcome.OK:
             _hide_secrets(grant, verdict)
+        if verdict.outcome is Outcome.AUTH_FAILED:
+            grant.key.forget()
         fault = FAULTS[verdict.outcome]
         owed = self._owed(grant, verdict, fault) if grant.lease.candidate.buckets else None
         self._end(grant, self._consequences.of(grant, verdict, now), now, owed)
@@ -259,8 +261,6 @@ def _hide_secrets(grant: Grant, verdict: Verdict[Any]) -> None:
     verdict.request_id = redact(verdict.request_id, secret) if verdict.request_id else None
     if verdict.error is not None and shows(verdict.error, secret):
         verdict.error = None
-    if verdict.outcome is Outcome.AUTH_FAILED:
-        grant.key.forget()
 
 
 def _attempt(grant: Grant, verdict: Verdict[Any], seconds: float) -> Attempt:

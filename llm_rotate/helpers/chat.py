@@ -5,14 +5,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import Steering, check_endpoint, check_messages, checked, steered
+from ..arguments import check_endpoint, check_messages, checked, steered
 from ..core.wire import ChatRequest
 from ..errors import ConfigurationError
 from ..types import ChatResponse
+from .cache import ResponseCache
+from .recall import Equals
 
 Ask = Callable[..., Awaitable[ChatResponse]]
+# Keywords that are a chat's own fields.
+OF_A_CHAT = ("max_tokens", "temperature", "endpoint")
 Models = str | Sequence[str] | Mapping[str, float]
 
 
@@ -57,32 +62,47 @@ def messages_of(row: Any) -> Any:
     return messages
 
 
-def asking(
-    ask: Ask, models: Models, keywords: Mapping[str, Any], ours: tuple[str, ...]
-) -> tuple[Spray, Steering, Callable[[Any], Awaitable[ChatResponse]]]:
-    """What sends a row, with the models and the steering of all. A row waits for a key as long
-    as it takes, unless the keywords say otherwise. Raises ConfigurationError.
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What is done about each row; the names are those of the faces."""
+
+    keep_raw: bool = True
+    postprocess: Callable[[ChatResponse], Any] | None = None
+    dedupe: bool = False
+    cache: ResponseCache | None = None
+
+
+class Asker:
+    """Sends a row. It waits for a key as long as it takes, unless the keywords say otherwise.
+
+    ``equals`` tells rows that are the same, if that is wanted. Raises ConfigurationError for
+    keywords that are wrong for every row.
     """
-    spray = Spray(models)
-    given = {"max_wait_seconds": math.inf, **keywords}
-    own = {name: given.pop(name, None) for name in ("max_tokens", "temperature", "endpoint")}
-    check_endpoint(own["endpoint"])
-    for name in spray.names:
-        steering, options = steered(name, given, ours)
 
-    def send(row: Any) -> Awaitable[ChatResponse]:
-        names = spray.next()
-        messages = messages_of(row)
-        request = ChatRequest(names[0], messages, options=options, **own)
-        return ask(request, steering, names)
+    def __init__(
+        self, ask: Ask, models: Models, keywords: Mapping[str, Any], ours: tuple[str, ...]
+    ) -> None:
+        self._ask = ask
+        self._spray = Spray(models)
+        self.names = self._spray.names
+        given = {"max_wait_seconds": math.inf, **keywords}
+        self._own = {name: given.pop(name, None) for name in OF_A_CHAT}
+        check_endpoint(self._own["endpoint"])
+        for name in self.names:
+            self.steering, self._options = steered(name, given, ours)
+        self.equals: Equals | None = None
 
-    return spray, steering, send
+    def __call__(self, row: Any) -> Awaitable[ChatResponse]:
+        names = self._spray.next()
+        request = ChatRequest(names[0], messages_of(row), options=self._options, **self._own)
+        if self.equals is None:
+            return self._ask(request, self.steering, names)
+        return self.equals.once(request, lambda: self._ask(request, self.steering, names))
 
 
-def finishing(
-    keep_raw: bool, postprocess: Callable[[ChatResponse], Any] | None
-) -> Callable[[ChatResponse], Awaitable[Any]] | None:
+def finishing(handling: Handling) -> Callable[[ChatResponse], Awaitable[Any]] | None:
     """What is done to each answer before it is a result; None if nothing is."""
+    keep_raw, postprocess = handling.keep_raw, handling.postprocess
     if keep_raw and postprocess is None:
         return None
 

@@ -19,8 +19,10 @@ from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import ChatResponse
 from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch
-from .chat import Models, asking, finishing
+from .cache import ResponseCache
+from .chat import Asker, Handling, Models, finishing
 from .meter import Meter
+from .recall import Equals
 from .source import Source
 from .width import MaxParallel, width_of
 from .window import Window
@@ -34,6 +36,8 @@ OF_BATCHES = (
     "collect",
     "keep_raw",
     "postprocess",
+    "dedupe",
+    "cache",
 )
 
 
@@ -55,6 +59,8 @@ class ChatBatches:
         collect: bool = True,
         keep_raw: bool = True,
         postprocess: Callable[[ChatResponse], Any] | None = None,
+        dedupe: bool = False,
+        cache: ResponseCache | None = None,
         **kwargs: Any,
     ) -> BatchResult[Any]:
         """Every input answered: results in the order of the inputs, errors beside them.
@@ -70,23 +76,17 @@ class ChatBatches:
         what they raise is logged and loses nothing. ``collect=False``: keeps no results, so
         that memory does not grow. ``keep_raw=False``: drops the providers' own answers.
         ``postprocess``: what it makes of an answer, awaited if it is async, is the result; an
-        error that it raises is the row's, with the answer as ``error.answer``. Everything else
-        is chat's, except that a row waits for a key without limit unless ``max_wait_seconds``
-        is given.
+        error that it raises is the row's, with the answer as ``error.answer``. ``dedupe``: equal
+        requests of this batch are sent once. ``cache``: answers are looked up there, and kept.
+        ``attempts`` of an answer that nothing was sent for is empty. Everything else is chat's,
+        except that a row waits for a key without limit unless ``max_wait_seconds`` is given.
 
         Raises ConfigurationError before anything is sent, BatchError with what is done if the
         inputs raise.
         """
         wishes = Wishes(return_exceptions, on_progress, on_result, collect)
-        meter, finish = Meter(), finishing(keep_raw, postprocess)
-        send = self._asking(model, kwargs)
-        window: Window[Any, Any] = Window(
-            Source(inputs),
-            send,
-            width_of(max_parallel_requests, self._pool.clock.now),
-            seen=meter,
-            finish=finish,
-        )
+        meter, handling = Meter(), Handling(keep_raw, postprocess, dedupe, cache)
+        window = self._window(model, inputs, max_parallel_requests, handling, kwargs, meter)
         return await run_batch(window, wishes, meter)
 
     def chat_batch_sync(
@@ -105,6 +105,8 @@ class ChatBatches:
         max_parallel_requests: MaxParallel = "auto",
         keep_raw: bool = True,
         postprocess: Callable[[ChatResponse], Any] | None = None,
+        dedupe: bool = False,
+        cache: ResponseCache | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[tuple[int, Any], None]:
         """``async for index, result in lm.as_completed(...)``: each row as soon as it is done;
@@ -113,9 +115,8 @@ class ChatBatches:
         Only the rows under way are held, and as many that are done; a loop that is left early
         cancels them.
         """
-        return self._completing(
-            model, inputs, max_parallel_requests, finishing(keep_raw, postprocess), kwargs
-        ).pairs()
+        handling = Handling(keep_raw, postprocess, dedupe, cache)
+        return self._window(model, inputs, max_parallel_requests, handling, kwargs).pairs()
 
     def as_completed_sync(
         self,
@@ -125,33 +126,35 @@ class ChatBatches:
         max_parallel_requests: MaxParallel = "auto",
         keep_raw: bool = True,
         postprocess: Callable[[ChatResponse], Any] | None = None,
+        dedupe: bool = False,
+        cache: ResponseCache | None = None,
         **kwargs: Any,
     ) -> Generator[tuple[int, Any], None, None]:
         """:meth:`as_completed` as a plain generator."""
-        return self._completing(
-            model, inputs, max_parallel_requests, finishing(keep_raw, postprocess), kwargs
-        ).pairs_sync()
+        handling = Handling(keep_raw, postprocess, dedupe, cache)
+        return self._window(model, inputs, max_parallel_requests, handling, kwargs).pairs_sync()
 
-    def _completing(
+    def _window(
         self,
         model: Models,
         inputs: Iterable[Any] | AsyncIterable[Any],
         max_parallel_requests: MaxParallel,
-        finish: Callable[[ChatResponse], Awaitable[Any]] | None,
+        handling: Handling,
         keywords: Mapping[str, Any],
+        meter: Meter | None = None,
     ) -> Window[Any, Any]:
-        send = self._asking(model, keywords)
-        return Window(
-            Source(inputs),
-            send,
-            width_of(max_parallel_requests, self._pool.clock.now),
-            finish=finish,
-        )
-
-    def _asking(self, model: Models, keywords: Mapping[str, Any]) -> Callable[[Any], Any]:
-        """What sends a row. Complains of what is wrong for all of them before the first."""
-        spray, steering, send = asking(self._ask, model, keywords, OF_BATCHES)
+        """The window. Complains of what is wrong for all rows before the first."""
+        asker = Asker(self._ask, model, keywords, OF_BATCHES)
+        steering = asker.steering
         narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
-        for name in spray.names:
-            self._pool.stages(name, steering.provider, narrowed)
-        return send
+
+        def sent_to(name: str) -> tuple[str, str | None, str | None]:
+            first = self._pool.stages(name, steering.provider, narrowed)[0]
+            return first.provider.name, first.model, first.upstream
+
+        for name in asker.names:
+            sent_to(name)
+        if handling.dedupe or handling.cache is not None:
+            asker.equals = Equals(handling.cache, sent_to, dedupe=handling.dedupe)
+        width = width_of(max_parallel_requests, self._pool.clock.now)
+        return Window(Source(inputs), asker, width, seen=meter, finish=finishing(handling))

@@ -147,7 +147,7 @@ class Embeddings:
         """The window. Complains of what is wrong for all texts before the first."""
         given = {"max_wait_seconds": math.inf, **keywords}
         size = checked("micro_batch_size", given.pop("micro_batch_size", MICRO_BATCH_SIZE))
-        width = width_of(given.pop("max_parallel_requests", 32), self._pool.clock.now)
+        width = width_of(given.pop("max_parallel_requests", "auto"), self._pool.clock.now)
         dimensions, task = given.pop("dimensions", None), given.pop("task_type", None)
         as_array = bool(given.pop("as_array", False))
         if as_array:

@@ -85,8 +85,9 @@ class GroupWindow(Window[Sequence[Member], Any]):
 
     async def _hand_over(self, row: Row[Any]) -> None:
         group = row.result
-        self._done.extend(group.rows if isinstance(group, Group) else [row])
+        rows = group.rows if isinstance(group, Group) else [row]
+        self._done.extend(rows)
         self._news.set()
-        while len(self._done) > self._width.limit:
+        while len(self._done) > self._width.limit * max(1, len(rows)):
             self._room.clear()
             await self._room.wait()

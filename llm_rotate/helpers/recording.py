@@ -32,7 +32,13 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xf2", ".mp3"),
 )
 # What the system's table may not know.
-_TYPES = {".m4a": "audio/mp4", ".webm": "audio/webm", ".flac": "audio/flac", ".ogg": "audio/ogg"}
+_TYPES = {
+    ".wav": "audio/wav",
+    ".m4a": "audio/mp4",
+    ".webm": "audio/webm",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+}
 _ODD = "application/octet-stream"
 
 

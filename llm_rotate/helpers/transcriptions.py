@@ -159,7 +159,7 @@ class Transcriptions:
     ) -> Window[Any, Any]:
         """The window. Complains of what is wrong for all rows before the first."""
         given = {"max_wait_seconds": math.inf, **keywords}
-        width = width_of(given.pop("max_parallel_requests", 32), self._pool.clock.now)
+        width = width_of(given.pop("max_parallel_requests", "auto"), self._pool.clock.now)
         spray = Spray(model)
         for name in spray.names:
             steering, options = steered(name, given, OF_TRANSCRIPTIONS)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from ..engine.portal import PORTAL
 from ..errors import LMRotateError
@@ -79,8 +79,10 @@ class Window(Generic[I, R]):
 
     async def _more(self) -> bool:
         """Waits for a row that is done. False: there will be none."""
-        self._open()
-        while self._workers and not self._done:
+        while not self._done:
+            self._open()
+            if not self._workers:
+                break
             self._news.clear()
             await self._news.wait()
         if not self._done and self._failure is not None:
@@ -134,6 +136,15 @@ class Window(Generic[I, R]):
             self._workers.add(worker)
             worker.add_done_callback(self._left)
 
+    def _is_too_many(self) -> bool:
+        """Whether the worker that asks is one too many; it is none from then on, so that of
+        several who ask at once not all go.
+        """
+        if len(self._workers) <= self._width.limit:
+            return False
+        self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        return True
+
     def _left(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         if worker.cancelled() and not self._is_over:
@@ -143,7 +154,7 @@ class Window(Generic[I, R]):
             self._news.set()
 
     async def _work(self) -> None:
-        while not self._is_over and len(self._workers) <= self._width.limit:
+        while not (self._is_over or self._is_too_many()):
             try:
                 taken = await self._source.take()
             except Exception as error:  # the inputs' own: no more rows will come

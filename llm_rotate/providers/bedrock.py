@@ -49,10 +49,8 @@ class BedrockConverse:
 
     name = "bedrock"
     sdk: str | None = None
-    counts_cached = (
-        False  # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
-    )
-
+    # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
+    counts_cached = False
     operations: Mapping[type, Operation] = {EmbedRequest: BedrockEmbeddings()}
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .jsonio import dumps
+
 
 class FrameParser:
     """Bytes in, (name, payload) out, however they are split. After a frame that is none, one
@@ -49,6 +51,4 @@ def _payload(headers: Any, payload: bytes) -> bytes:
     """An error without a body has its words in a header."""
     if payload or ":error-message" not in headers:
         return payload or b"{}"
-    from .jsonio import dumps  # noqa: PLC0415
-
     return dumps({"message": str(headers[":error-message"])})

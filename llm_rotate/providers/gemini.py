@@ -11,15 +11,27 @@ from typing import Any
 
 from ..core.learned import Reading
 from ..core.outcome import Outcome
-from ..core.wire import ChatRequest, Endpoint, EventReader, Headers, Operation, Ready, Verdict
+from ..core.wire import (
+    ChatRequest,
+    EmbedRequest,
+    Endpoint,
+    EventReader,
+    Headers,
+    Operation,
+    Ready,
+    TranscribeRequest,
+    Verdict,
+)
 from ..types import ChatResponse
 from .faults import GEMINI, broken, judge, request_id
 from .gemini_answer import GeminiTally, response_of
+from .gemini_audio import GeminiTranscriptions
 from .gemini_contents import split, tool_choice, tools
+from .gemini_embeddings import GeminiEmbeddings
 from .jsonio import loads
 from .parts import cannot, static_headers, written
 from .reading import as_dict
-from .schema import model_schema
+from .schema import schema_in
 from .sdk_errors import classify
 from .stream import StreamReader
 
@@ -37,7 +49,10 @@ class GeminiContents:
     name = "gemini"
     sdk: str | None = "google-genai"
     counts_cached = True
-    operations: Mapping[type, Operation] = {}
+    operations: Mapping[type, Operation] = {
+        EmbedRequest: GeminiEmbeddings(),
+        TranscribeRequest: GeminiTranscriptions(),
+    }
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:
         """The headers are checked here and sent by the SDK."""
@@ -129,13 +144,10 @@ def _add_stop(config: dict[str, Any], value: Any) -> None:
 
 
 def _add_format(config: dict[str, Any], value: Any) -> None:
-    schema = model_schema(value)
-    kind = "json_schema" if schema is not None else as_dict(value).get("type")
-    if kind == "text":
+    schema, kind = schema_in(value), as_dict(value).get("type")
+    if schema is None and kind == "text":
         return
-    if kind == "json_schema" and schema is None:
-        schema = as_dict(as_dict(value).get("json_schema")).get("schema")
-    if kind not in ("json_schema", "json_object") or (kind == "json_schema" and not schema):
+    if schema is None and kind != "json_object":
         cannot("gemini", f"response_format {kind!r}; it takes a schema")
     config["responseMimeType"] = "application/json"
     if schema is not None:

@@ -38,8 +38,9 @@ _PLAIN = frozenset({"text", "srt", "vtt"})
 class OpenAITranscriptions:
     """The operation, without state of its own."""
 
-    def bounds(self, model: str, endpoint: Endpoint) -> Bounds:  # noqa: ARG002 - other dialects' differ by model
-        return Bounds(size=endpoint.flags.get("audio_bytes", _LARGEST))
+    def bounds(self, model: str, endpoint: Endpoint) -> Bounds:
+        size = endpoint.flags.get("audio_bytes", _LARGEST)
+        return Bounds(size=size, counts_tokens=not _is_whisper(model))
 
     def encode(self, request: TranscribeRequest, endpoint: Endpoint) -> Upload:
         most = self.bounds(request.model, endpoint).size
@@ -98,9 +99,13 @@ class OpenAITranscriptions:
         return Verdict(Outcome.OK, response, response.usage, status=status, request_id=name)
 
 
+def _is_whisper(model: str) -> bool:
+    return "whisper" in model.lower()
+
+
 def _format(request: TranscribeRequest) -> Any:
     """The one with most in it that the model has: newer ones than whisper know no times."""
-    fullest = "verbose_json" if "whisper" in request.model.lower() else None
+    fullest = "verbose_json" if _is_whisper(request.model) else None
     return request.options.get("response_format", fullest)
 
 

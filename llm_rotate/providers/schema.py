@@ -19,7 +19,7 @@ def schema_in(response_format: object) -> dict[str, Any] | None:
     """The JSON schema that a ``response_format`` asks for: that of a pydantic class, itself if
     it is one, or the one in OpenAI's shape; None if it asks for none.
     """
-    model = model_schema(response_format)
+    model = _schema_of_model(response_format)
     if model is not None or not isinstance(response_format, dict):
         return model
     if response_format.get("type") == "json_schema":
@@ -45,7 +45,7 @@ def openai_format(response_format: object) -> Any:
     return {"type": "json_schema", "json_schema": told}
 
 
-def model_schema(response_format: object) -> dict[str, Any] | None:
+def _schema_of_model(response_format: object) -> dict[str, Any] | None:
     """The JSON schema of a pydantic class, or None if this is none."""
     if isinstance(response_format, type) and hasattr(response_format, "model_json_schema"):
         return _model_schema(response_format)

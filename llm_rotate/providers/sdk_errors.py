@@ -79,8 +79,7 @@ def _of_answer(tongue: Tongue, error: BaseException, wall: float) -> Verdict[Any
         getattr(response, "status_code", None),
         getattr(error, "code", None),
     )
-    headers = getattr(response, "headers", None) or getattr(error, "headers", None)
-    read = _headers(headers)
+    read = _headers(_field(response, "headers") or _field(error, "headers"))
     verdict = judge(tongue, status, read, _body(error, response), wall)
     verdict.readings = readings_in(tongue.limits, read, wall)
     verdict.message = verdict.message if verdict.body is not None else _words(error)
@@ -104,11 +103,16 @@ def _body(error: BaseException, response: object) -> object:
         body = getattr(error, "details", None)  # google-genai's word for it
     if body is not None:
         return body.encode("utf-8", "replace") if isinstance(body, str) else body
+    content = _field(response, "content")
+    return content if isinstance(content, bytes) else None
+
+
+def _field(holder: object, name: str) -> Any:
+    """An attribute, None where there is none or it raises, as a body not read does."""
     try:
-        content = getattr(response, "content", None)
+        return getattr(holder, name, None)
     except Exception:
         return None
-    return content if isinstance(content, bytes) else None
 
 
 def _headers(headers: Any) -> Headers | None:

@@ -6,6 +6,8 @@ the scheme's, its object a :class:`SecretScheme`.
 
 from __future__ import annotations
 
+import json
+
 from .schemes import SCHEMES, SPELLINGS
 from .secret import Secret, SecretError, SecretScheme
 
@@ -17,7 +19,8 @@ def scheme_of(reference: str) -> str | None:
 
 
 def resolve(reference: str) -> Secret:
-    """The secret that ``reference`` points at, stripped of white space at its ends.
+    """The secret that ``reference`` points at, stripped of white space at its ends. A JSON
+    object of several lines (a service account) comes as one line.
 
     Reads the environment, a file or a service, so it may block. Raises SecretError, which names
     the place and what is wrong, for anything that could not be sent in a header.
@@ -28,13 +31,22 @@ def resolve(reference: str) -> Secret:
     if scheme is None:
         raise SecretError(f"secret_ref needs a scheme: {SPELLINGS}")
     rest = reference.partition("://")[2]
-    value = _read(scheme, rest).strip()
+    value = _in_one_line(_read(scheme, rest).strip())
     source = scheme if scheme == "literal" else f"{scheme}://{rest}"
     if not value:
         raise SecretError(f"the secret of {source} is empty")
     if not (value.isprintable() and all(ord(letter) < 256 for letter in value)):
         raise SecretError(f"the secret of {source} has characters that no header can carry")
     return Secret(value)
+
+
+def _in_one_line(text: str) -> str:
+    if text.isprintable() or not text.startswith("{"):
+        return text
+    try:
+        return json.dumps(json.loads(text))
+    except (ValueError, RecursionError):
+        return text
 
 
 def _read(scheme: str, rest: str) -> str:

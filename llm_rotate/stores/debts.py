@@ -38,7 +38,9 @@ class Debts:
         lost, or of which it has only what was before (after a failover).
         """
         if subject in self._dirty:
-            return Offer(mine, *self._dirty[subject])
+            base, is_said = self._dirty[subject]
+            # Whoever forgot counts its versions anew: one like the old is another.
+            return Offer(mine, -1 if is_lost else base, is_said)
         is_old = HARDNESS[mine.kind] and mine.until + FORGOTTEN_SECONDS < now
         is_ahead = is_lost or mine.version > there.version
         return Offer(mine) if is_ahead and mine.kind is not Kind.ACTIVE and not is_old else None

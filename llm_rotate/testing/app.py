@@ -21,6 +21,7 @@ from .bedrock_wire import BedrockWire
 from .embeddings_wire import EmbeddingsWire
 from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
+from .gemini_embeddings_wire import GeminiEmbeddingsWire
 from .gemini_wire import GeminiWire
 from .multipart import form_of
 from .openai_wire import OpenAIWire
@@ -71,6 +72,7 @@ class Simulator:
             "bedrock": BedrockWire(),
             "bedrock embeddings": BedrockEmbeddingsWire(),
             "gemini": GeminiWire(),
+            "gemini embeddings": GeminiEmbeddingsWire(),
         }
         self._faults: Faults | None = None
         self._says: words.Says = words.echo

@@ -146,12 +146,12 @@ class BedrockWire:
         return "x-amzn-requestid", call.id("")
 
 
-def frame(headers: Mapping[str, str], payload: Mapping[str, Any]) -> bytes:
-    """An event-stream message: lengths, headers, JSON payload, checksums.
+def frame(headers: Mapping[str, str], payload: Any) -> bytes:
+    """An event-stream message: lengths, headers, JSON payload (None: no payload), checksums.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html
     """
-    body = json.dumps(payload, separators=(",", ":")).encode()
+    body = b"" if payload is None else json.dumps(payload, separators=(",", ":")).encode()
     named = b"".join(
         bytes([len(name)]) + name.encode() + b"\x07" + struct.pack("!H", len(value)) + value
         for name, value in (
@@ -164,7 +164,7 @@ def frame(headers: Mapping[str, str], payload: Mapping[str, Any]) -> bytes:
     return message + struct.pack("!I", crc32(message))
 
 
-def event_frame(kind: str, payload: Mapping[str, Any]) -> bytes:
+def event_frame(kind: str, payload: Any) -> bytes:
     """A frame that carries an event."""
     return frame({":event-type": kind, ":message-type": "event"}, payload)
 

@@ -13,6 +13,7 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     "/embeddings": ("openai embeddings", "openai"),
     "/audio/transcriptions": ("openai transcriptions", "openai"),
     "/messages": ("anthropic", "anthropic"),
+    ":batchEmbedContents": ("gemini embeddings", "google_ai_studio"),
     ":generateContent": ("gemini", "google_ai_studio"),
     ":streamGenerateContent": ("gemini", "google_ai_studio"),
     "/converse": ("bedrock", "aws_bedrock"),

@@ -19,7 +19,10 @@ PROVIDERS = {
     "bedrock": "aws_bedrock",
     "gemini": "google_ai_studio",
 }
-DIALECT_OF = {provider: dialect for dialect, provider in PROVIDERS.items()}
+# Azure speaks as OpenAI does, at paths and with headers of its own
+AZURE = "azure_openai"
+SERVICES = {**PROVIDERS, "azure": AZURE}
+DIALECT_OF = {provider: dialect for dialect, provider in PROVIDERS.items()} | {AZURE: "openai"}
 # a second provider for chains, of the other dialect
 OTHER = {
     "openai": "anthropic",
@@ -27,6 +30,7 @@ OTHER = {
     "openai_responses": "anthropic",
     "aws_bedrock": "openai",
     "google_ai_studio": "openai",
+    AZURE: "anthropic",
 }
 
 # providers that answer a wrong key with another status than 401
@@ -35,6 +39,7 @@ REFUSED_AS = {"aws_bedrock": 403, "google_ai_studio": 400}
 TELLING = ("openai", "anthropic", "openai_responses")
 
 each_dialect = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+each_service = pytest.mark.parametrize("provider", SERVICES.values(), ids=SERVICES)
 
 
 async def health_of(world: World, key_id: str, provider: str | None = None) -> KeyHealth:

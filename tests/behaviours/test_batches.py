@@ -10,6 +10,7 @@ import pytest
 
 from llm_rotate import BatchError, ChatResponse, ConfigurationError
 from llm_rotate.testing.script import Limit, Plan, Visit
+from tests.helpers.endless import growth
 
 from .doors import sockets
 from .test_limits import limited
@@ -484,3 +485,7 @@ def seconds_for(rows: int, width: Any) -> float:
 def test_auto_is_within_a_tenth_of_the_best_fixed_window_where_latency_grows_with_load():
     best = min(seconds_for(3_000, width) for width in (20, 24, 28))
     assert seconds_for(3_000, "auto") <= 1.10 * best
+
+
+def test_B02_memory_does_not_grow_with_the_rows():
+    assert growth(20_000) < 8.0  # ten thousand answers that were kept would be over 30

@@ -37,7 +37,7 @@ from llm_rotate import (
 from llm_rotate.core.outcome import FAULTS
 from llm_rotate.testing import Simulator
 
-from .dialects import DIALECT_OF, each_dialect
+from .dialects import DIALECT_OF, each_service
 from .doors import asked, fake_time, sockets
 from .wires import TOOL
 from .world import HELLO
@@ -73,7 +73,7 @@ def said_in(body: dict[str, Any]) -> Any:
 # -- C01
 
 
-@each_dialect
+@each_service
 def test_C01_tools_go_round(provider):
     question = {"role": "user", "content": "what is the weather?"}
 
@@ -144,7 +144,10 @@ def choice_in_config(body: dict[str, Any]) -> Any:
     return config.get("toolChoice") or config.get("functionCallingConfig")
 
 
-@each_dialect
+TOOL_CHOICES["azure_openai"] = TOOL_CHOICES["openai"]
+
+
+@each_service
 @pytest.mark.parametrize("choice", ["auto", "none", "required", "one"])
 def test_C01_tool_choice_is_said_in_each_dialects_words(provider, choice):
     given = TOOL_CHOICES["openai"][choice]
@@ -154,7 +157,7 @@ def test_C01_tool_choice_is_said_in_each_dialects_words(provider, choice):
     assert bool(answer.tool_calls) == (choice in {"required", "one"})
 
 
-@each_dialect
+@each_service
 def test_C01_several_tool_results_of_one_turn(provider):
     calls = [
         {
@@ -192,7 +195,7 @@ def image_parts() -> dict[str, dict[str, Any]]:
 NO_URLS = ("aws_bedrock",)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("kind", image_parts())
 def test_C02_images_as_bytes_data_urls_and_urls(provider, kind):
     message = {
@@ -214,7 +217,7 @@ def test_C02_images_as_bytes_data_urls_and_urls(provider, kind):
     assert wanted in said
 
 
-@each_dialect
+@each_service
 def test_C02_a_pdf(provider):
     part = {"type": "pdf_bytes", "data": PDF, "mime_type": "application/pdf"}
     message = {"role": "user", "content": [{"type": "text", "text": "sum up"}, part]}
@@ -231,7 +234,7 @@ CANNOT: dict[str, Any] = {
 }
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("what", CANNOT)
 def test_C02_what_a_dialect_cannot_carry_is_refused_by_name_before_anything_is_sent(provider, what):
     with fake_time(provider=provider) as world:
@@ -444,6 +447,7 @@ ODD["openai_responses"] = {
         {"content": "yes", "finish_reason": "completed"},
     ),
 }
+ODD["azure_openai"] = ODD["openai"]
 ODD_CASES = [(provider, kind) for provider, kinds in ODD.items() for kind in kinds]
 
 
@@ -479,9 +483,10 @@ NO_ANSWERS: dict[str, list[Any]] = {
     ],
     "aws_bedrock": [{}, {"output": None}, {"output": {}}, [], "words", b"", b"{", b"\xff\xfe"],
 }
+NO_ANSWERS["azure_openai"] = NO_ANSWERS["openai"]
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("number", range(8))
 def test_C03_what_is_no_answer_is_the_providers_fault_and_tried_elsewhere(provider, number):
     body = NO_ANSWERS[provider][number]
@@ -498,7 +503,7 @@ def test_C03_what_is_no_answer_is_the_providers_fault_and_tried_elsewhere(provid
 # -- C06
 
 
-@each_dialect
+@each_service
 def test_C06_a_new_service_needs_a_base_url_only(provider):
     """With OpenAI's dialect unless its entry says otherwise; without a line of code."""
     entry = {} if provider == "openai" else {"dialect": DIALECT_OF[provider]}
@@ -564,7 +569,7 @@ RAISED: dict[str, tuple[Callable[[Any], None], dict[str, Any], type[LMRotateErro
 }
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("door", [fake_time, sockets], ids=["fake time", "sockets"])
 @pytest.mark.parametrize("case", RAISED)
 def test_C07_the_cause_and_the_attempts_are_there(door, provider, case):
@@ -598,7 +603,7 @@ def test_C07_the_cause_and_the_attempts_are_there(door, provider, case):
     same(error)
 
 
-@each_dialect
+@each_service
 def test_C07_nobody_there_has_the_systems_word_for_it(provider):
     with sockets(provider=provider, keys=["k1"], defaults={"max_retries": 0}) as world:
         world.config.providers[provider].base_url = "http://127.0.0.1:1"
@@ -610,7 +615,7 @@ def test_C07_nobody_there_has_the_systems_word_for_it(provider):
     same(error)
 
 
-@each_dialect
+@each_service
 def test_C07_an_interrupted_stream(provider):
     async def scenario() -> Any:
         try:
@@ -628,7 +633,7 @@ def test_C07_an_interrupted_stream(provider):
     assert same(error).text == "You"
 
 
-@each_dialect
+@each_service
 def test_C07_a_configuration_error_sent_nothing(provider):
     with fake_time(provider=provider) as world:
         error = called(world, provider="nobody")
@@ -671,7 +676,7 @@ def test_C07_there_is_one_class_for_each_row():
     assert rows - {LMRotateError, DeadlineError} == set(ProviderError.__subclasses__())
 
 
-@each_dialect
+@each_service
 def test_C07_the_words_are_the_providers_and_say_which_key(provider):
     with fake_time(provider=provider) as world:
         world.sim.key("k1").then(403, body={"error": {"message": "No entry on Sundays."}}, times=9)
@@ -682,7 +687,7 @@ def test_C07_the_words_are_the_providers_and_say_which_key(provider):
     assert "403" in str(error)
 
 
-@each_dialect
+@each_service
 def test_C07_attempts_of_a_good_answer_are_listed_too(provider):
     with fake_time(provider=provider, keys=["k1", "k2"]) as world:
         world.sim.key("k1").then(429)

@@ -10,7 +10,7 @@ import pytest
 from llm_rotate import ConfigurationError, NoAvailableKeyError, OverloadedError, ServerError
 from llm_rotate.core.events import Event, EventKind
 
-from .dialects import OTHER, asked, each_dialect, health_of, moments
+from .dialects import OTHER, asked, each_service, health_of, moments
 from .world import MODELS, World
 
 THIRD = "groq"
@@ -29,7 +29,7 @@ def sent(world: World) -> list[tuple[str, str]]:
 # -- R13
 
 
-@each_dialect
+@each_service
 def test_R13_own_provider_first_then_the_entries_in_order_each_with_its_name(provider: str) -> None:
     other, model = OTHER[provider], MODELS[provider]
     chain = [
@@ -50,7 +50,7 @@ def test_R13_own_provider_first_then_the_entries_in_order_each_with_its_name(pro
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R13_an_entry_without_a_name_sends_the_name_that_was_asked_for(provider: str) -> None:
     world = chained(provider, {"*": [{"provider": THIRD}]})
     world.sim.key("own").rate_limit(retry_after=60)
@@ -58,7 +58,7 @@ def test_R13_an_entry_without_a_name_sends_the_name_that_was_asked_for(provider:
     assert sent(world) == [(provider, world.model), (THIRD, world.model)]
 
 
-@each_dialect
+@each_service
 def test_R13_back_on_the_own_provider_when_it_may_go_again(provider: str) -> None:
     world = chained(provider, {"*": [{"provider": THIRD}]})
     world.sim.key("own").rate_limit(retry_after=5)
@@ -71,7 +71,7 @@ def test_R13_back_on_the_own_provider_when_it_may_go_again(provider: str) -> Non
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("named", ["model", "provider", "*"])
 def test_R13_a_chain_is_found_by_model_then_by_provider_then_by_star(
     provider: str, named: str
@@ -86,7 +86,7 @@ def test_R13_a_chain_is_found_by_model_then_by_provider_then_by_star(
     assert sent(world)[1:] == [(THIRD, f"by-{named}")]
 
 
-@each_dialect
+@each_service
 def test_R13_provider_switches_the_chain_off(provider: str) -> None:
     world = chained(provider, {"*": [{"provider": THIRD}]})
     world.sim.key("own").rate_limit(retry_after=60)
@@ -99,7 +99,7 @@ def test_R13_provider_switches_the_chain_off(provider: str) -> None:
     assert sent(world) == [(provider, world.model)]
 
 
-@each_dialect
+@each_service
 def test_R13_a_model_that_nobody_serves_is_refused_with_a_list_of_what_is_served(
     provider: str,
 ) -> None:
@@ -120,7 +120,7 @@ def test_R13_a_model_that_nobody_serves_is_refused_with_a_list_of_what_is_served
     assert world.sim.requests() == 0
 
 
-@each_dialect
+@each_service
 def test_R13_a_model_that_only_a_chain_names_goes_through_the_chain(provider: str) -> None:
     def listing(config: Any) -> Any:
         config.keys[0].models = [MODELS[provider]]
@@ -132,7 +132,7 @@ def test_R13_a_model_that_only_a_chain_names_goes_through_the_chain(provider: st
     assert sent(world) == [(provider, MODELS[provider])]
 
 
-@each_dialect
+@each_service
 def test_R13_a_stage_with_a_next_one_is_left_at_its_second_fault(provider: str) -> None:
     world = chained(provider, {"*": [{"provider": THIRD}]})
     world.sim.provider(provider).outage(500)
@@ -140,7 +140,7 @@ def test_R13_a_stage_with_a_next_one_is_left_at_its_second_fault(provider: str) 
     assert asked(world) == ["own", "own", "three"]
 
 
-@each_dialect
+@each_service
 def test_R13_each_stage_gets_an_attempt_though_no_retry_is_left(provider: str) -> None:
     chain = [{"provider": THIRD}, {"provider": OTHER[provider], "model": "m"}]
     world = chained(provider, {"*": chain})
@@ -154,7 +154,7 @@ def test_R13_each_stage_gets_an_attempt_though_no_retry_is_left(provider: str) -
     assert asked(world) == ["own", "three", "two"]
 
 
-@each_dialect
+@each_service
 def test_R13_a_retry_in_a_stage_goes_to_a_key_not_yet_tried(provider: str) -> None:
     world = World(["a", "b"], provider=provider)
     world.sim.provider(provider).outage(500)
@@ -167,7 +167,7 @@ def test_R13_a_retry_in_a_stage_goes_to_a_key_not_yet_tried(provider: str) -> No
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R13_the_retries_of_a_call_are_counted_over_all_its_stages(provider: str) -> None:
     world = chained(provider, {"*": [{"provider": THIRD}]})
     for name in (provider, THIRD):
@@ -183,7 +183,7 @@ def test_R13_the_retries_of_a_call_are_counted_over_all_its_stages(provider: str
     assert asked(world)[:4] == ["own", "own", "three", "three"]
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize(("stated", "is_heeded"), [(20, True), (30, True), (31, False)])
 def test_R13_a_stated_time_replaces_the_backoff_and_a_long_one_ends_the_stage(
     provider: str, stated: int, is_heeded: bool
@@ -199,7 +199,7 @@ def test_R13_a_stated_time_replaces_the_backoff_and_a_long_one_ends_the_stage(
         assert moments(world, "three") == [0.0]
 
 
-@each_dialect
+@each_service
 def test_R13_without_a_chain_a_long_stated_time_ends_the_call(provider: str) -> None:
     world = World(["own"], provider=provider)
     world.sim.key("own").then(529, headers={"retry-after": "31"}, times=9)
@@ -214,7 +214,7 @@ def test_R13_without_a_chain_a_long_stated_time_ends_the_call(provider: str) -> 
     assert world.clock.now() == 1000.0
 
 
-@each_dialect
+@each_service
 def test_R13_the_chain_waits_for_the_earliest_key_of_any_stage(provider: str) -> None:
     world = chained(provider, {"*": [{"provider": THIRD}]})
     world.sim.key("own").rate_limit(retry_after=9)

@@ -173,6 +173,32 @@ def test_rows_come_as_they_are_done_from_an_endless_generator():
     assert len(taken) <= 200 + 32 * 6
 
 
+def test_requests_stay_under_way_while_results_are_taken():
+    """A window of four groups of 32 is full again as soon as there is room for their rows."""
+    world = World(["k1"])
+    world.sim.key("k1").slow(3.2)
+
+    async def scenario():
+        await world.lm.embed_batch(
+            MODEL,
+            (f"text {number}" for number in range(640)),
+            max_parallel_requests=4,
+            on_result=lambda *row: asyncio.sleep(0.01),
+        )
+        return asyncio.get_running_loop().time()
+
+    began = world.clock.now()
+    assert world.run(scenario) - began < 5 * 3.2 + 4 * 32 * 0.01 + 0.5
+
+
+def test_it_finds_its_own_width():
+    world = World()
+    world.sim.key("k1").slow(1.0)
+    batch = embed(world, [f"text {number}" for number in range(3200)])
+    assert batch.failed == 0
+    assert world.sim.requests() == 100
+
+
 def test_async_texts_are_embedded_too():
     async def coming():
         for text in TEXTS:
@@ -296,4 +322,16 @@ def test_bedrock_embeds_as_many_at_a_time_as_its_models_take(model, size):
     assert max(1 if isinstance(each, str) else len(each) for each in sent) == size
     assert [number for number, error in enumerate(batch.errors) if error] == [7]
     assert all(batch[n].embedding == vector_of(texts[n]) for n in range(40) if n != 7)
+    assert batch.usage.total_tokens == world.sim.tokens()
+
+
+def test_gemini_embeds_many_at_a_time():
+    world = World(["k1", "k2"], provider="google_ai_studio")
+    world.sim.refuses("number 7 ")
+    asked = {"dimensions": 8, "task_type": "CLUSTERING", "micro_batch_size": 200}
+    texts = TEXTS * 2
+    batch = world.run(lambda: world.lm.embed_batch("gemini-embedding-001", texts, **asked))
+    assert [number for number, error in enumerate(batch.errors) if error] == [7, 107]
+    assert len(world.sim.log[0].body["requests"]) == 100
+    assert batch[3].embedding == list(vector(TEXTS[3], 8))
     assert batch.usage.total_tokens == world.sim.tokens()

@@ -26,7 +26,7 @@ from .dialects import (
     PROVIDERS,
     all_answered,
     asked,
-    each_dialect,
+    each_service,
     health_of,
     moments,
     provider_health,
@@ -65,7 +65,7 @@ def is_even(world: World) -> bool:
 # -- R01
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("seed", SEEDS)
 def test_R01_sequential_calls_are_spread_evenly_in_every_run(provider: str, seed: int) -> None:
     world = noisy(World(provider=provider, strategy="health_aware", seed=seed), seed)
@@ -78,7 +78,7 @@ def test_R01_sequential_calls_are_spread_evenly_in_every_run(provider: str, seed
     assert is_even(world), world.served()
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("seed", SEEDS)
 def test_R01_fifty_concurrent_calls_are_spread_evenly_in_every_run(
     provider: str, seed: int
@@ -97,7 +97,7 @@ def test_R01_fifty_concurrent_calls_are_spread_evenly_in_every_run(
     assert is_even(world), world.served()
 
 
-@each_dialect
+@each_service
 def test_R01_fifty_calls_at_the_same_instant_are_spread_evenly(provider: str) -> None:
     world = World(provider=provider, strategy="health_aware")
 
@@ -109,7 +109,7 @@ def test_R01_fifty_calls_at_the_same_instant_are_spread_evenly(provider: str) ->
     assert is_even(world), world.served()
 
 
-@each_dialect
+@each_service
 def test_R01_a_tie_goes_to_the_key_least_served_for_its_weight(provider: str) -> None:
     weights = {"k1": 2.0, "k2": 1.0, "k3": 1.0}
     world = World(provider=provider, strategy="health_aware", edit=weighted_keys(*weights.values()))
@@ -127,7 +127,7 @@ def test_R01_a_tie_goes_to_the_key_least_served_for_its_weight(provider: str) ->
 # -- R02
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("at_once", [False, True])
 def test_R02_round_robin_serves_in_exact_cycle(provider: str, at_once: bool) -> None:
     world = World(provider=provider, strategy="round_robin")
@@ -143,7 +143,7 @@ def test_R02_round_robin_serves_in_exact_cycle(provider: str, at_once: bool) -> 
     assert asked(world) == ["k1", "k2", "k3"] * 10
 
 
-@each_dialect
+@each_service
 def test_R02_weighted_keeps_six_three_one_over_any_thousand_selections(provider: str) -> None:
     world = World(provider=provider, strategy="weighted", edit=weighted_keys(6, 3, 1))
 
@@ -161,7 +161,7 @@ def test_R02_weighted_keeps_six_three_one_over_any_thousand_selections(provider:
         window[order[first + 1000]] += 1
 
 
-@each_dialect
+@each_service
 def test_R02_weighted_is_smooth(provider: str) -> None:
     """The heavy key does not have its six in a row: it waits for its turn like the others."""
     world = World(provider=provider, strategy="weighted", edit=weighted_keys(6, 3, 1))
@@ -179,7 +179,7 @@ def test_R02_weighted_is_smooth(provider: str) -> None:
         assert part["k3"] <= 2
 
 
-@each_dialect
+@each_service
 def test_R02_priority_uses_the_highest_the_next_while_it_rests_and_returns(provider: str) -> None:
     priorities = {"k1": 1, "k2": 9, "k3": 5}
     world = World(provider=provider, strategy="priority", priorities=priorities)
@@ -198,7 +198,7 @@ def test_R02_priority_uses_the_highest_the_next_while_it_rests_and_returns(provi
 # -- R03
 
 
-@each_dialect
+@each_service
 def test_R03_a_429_is_answered_by_another_key_and_the_key_rests_as_long_as_told(
     provider: str,
 ) -> None:
@@ -221,7 +221,7 @@ def test_R03_a_429_is_answered_by_another_key_and_the_key_rests_as_long_as_told(
     assert moments(world, "a") == [0.0, 7.0]
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize(
     ("status", "error"),
     [(429, NoAvailableKeyError), (500, ServerError), (529, OverloadedError)],
@@ -237,7 +237,7 @@ def test_R03_nothing_underneath_sends_again(
         assert sim.requests() == 1
 
 
-@each_dialect
+@each_service
 def test_R03_two_requests_over_real_sockets(provider: str) -> None:
     with Simulator().serve() as sim:
         pool = sim.pool(["a", "b"], provider=provider, strategy="round_robin")
@@ -249,7 +249,7 @@ def test_R03_two_requests_over_real_sockets(provider: str) -> None:
 # -- R04
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("seed", SEEDS)
 def test_R04_a_herd_sends_nothing_on_a_key_after_its_first_429_was_read(
     provider: str, seed: int
@@ -279,7 +279,7 @@ def test_R04_a_herd_sends_nothing_on_a_key_after_its_first_429_was_read(
     assert world.sim.requests("k1") < 6
 
 
-@each_dialect
+@each_service
 def test_R04_fifty_sent_in_the_same_instant_are_one_failure(provider: str) -> None:
     world = World(provider=provider)
     world.sim.key("k1").rate_limit(retry_after=30)
@@ -298,7 +298,7 @@ def test_R04_fifty_sent_in_the_same_instant_are_one_failure(provider: str) -> No
 # -- R06
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_R06_a_wrong_request_is_sent_once_and_shows_what_the_provider_said(
     provider: str, status: int
@@ -330,7 +330,7 @@ def test_R06_a_wrong_request_is_sent_once_and_shows_what_the_provider_said(
 # -- R18
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("trouble", ["quota_exhausted", "bad_key", "forbidden", "rate_limit"])
 def test_R18_one_call_walks_past_fifteen_exhausted_keys_without_a_pause(
     provider: str, trouble: str
@@ -352,7 +352,7 @@ def test_R18_one_call_walks_past_fifteen_exhausted_keys_without_a_pause(
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R18_walking_costs_no_retry(provider: str) -> None:
     keys = [f"k{n:02}" for n in range(20)]
     world = World(keys, provider=provider, defaults={"max_retries": 0})
@@ -362,7 +362,7 @@ def test_R18_walking_costs_no_retry(provider: str) -> None:
     assert asked(world) == keys[:16]
 
 
-@each_dialect
+@each_service
 def test_R18_a_hundred_calls_at_once_all_walk_to_good_keys(provider: str) -> None:
     keys = [f"k{n:02}" for n in range(20)]
     world = World(keys, provider=provider, strategy="health_aware")
@@ -384,7 +384,7 @@ def turn(world: World, number: int) -> Any:
     return world.chat(affinity=f"conversation-{number}")
 
 
-@each_dialect
+@each_service
 def test_R20_conversations_stay_on_their_keys_and_are_spread(provider: str) -> None:
     keys = [f"k{n}" for n in range(1, 6)]
     world = World(keys, provider=provider, strategy="health_aware")
@@ -401,7 +401,7 @@ def test_R20_conversations_stay_on_their_keys_and_are_spread(provider: str) -> N
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R20_a_resting_keys_conversations_go_elsewhere_and_come_back(provider: str) -> None:
     keys = [f"k{n}" for n in range(1, 6)]
     world = World(keys, provider=provider, strategy="health_aware")
@@ -427,7 +427,7 @@ def test_R20_a_resting_keys_conversations_go_elsewhere_and_come_back(provider: s
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R20_a_conversation_walks_past_fifteen_exhausted_keys(provider: str) -> None:
     keys = [f"k{n:02}" for n in range(20)]
     world = World(keys, provider=provider, strategy="health_aware")
@@ -442,7 +442,7 @@ def test_R20_a_conversation_walks_past_fifteen_exhausted_keys(provider: str) -> 
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R20_a_conversation_keeps_to_the_best_tier(provider: str) -> None:
     priorities = {"k1": 1, "k2": 1, "k3": 0}
     world = World(provider=provider, strategy="priority", priorities=priorities)
@@ -457,7 +457,7 @@ def test_R20_a_conversation_keeps_to_the_best_tier(provider: str) -> None:
 # -- what refused keys say when nobody is left
 
 
-@each_dialect
+@each_service
 def test_when_every_key_refuses_the_error_comes_from_the_last_refusal(provider: str) -> None:
     world = World(provider=provider)
     for key in world.served():

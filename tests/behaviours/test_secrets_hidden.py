@@ -21,7 +21,7 @@ from llm_rotate.testing import FakeTime, Simulator, run_fake
 from llm_rotate.testing.exchange import Chunk, SimAnswer
 from llm_rotate.testing.routes import base_path
 
-from .dialects import each_dialect
+from .dialects import each_service
 from .doors import NoJitter
 from .wires import WIRES, sse
 from .world import HELLO, MODELS
@@ -169,7 +169,7 @@ def check(secret: str, texts: Iterator[str]) -> None:
         assert not any(spelling in text for spelling in spellings), text
 
 
-@each_dialect
+@each_service
 @each_secret
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429, 500])
 @pytest.mark.parametrize("shape", error_bodies("x"))
@@ -187,7 +187,7 @@ def test_F04_an_echoed_secret_goes_nowhere(monkeypatch, caplog, provider, secret
         assert any(r.name == "llm_rotate.observability.usage" for r in caplog.records)
 
 
-@each_dialect
+@each_service
 @each_secret
 @pytest.mark.parametrize("status", [401, 429, 500])
 def test_F04_an_echo_under_a_real_error_goes_nowhere(monkeypatch, caplog, provider, secret, status):
@@ -202,7 +202,7 @@ def test_F04_an_echo_under_a_real_error_goes_nowhere(monkeypatch, caplog, provid
         check(secret, looked_at(world, caplog))
 
 
-@each_dialect
+@each_service
 @each_secret
 @pytest.mark.parametrize("at", ["first", "mid"])
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_F04_an_echo_in_a_streams_error_event_goes_nowhere(
         check(secret, looked_at(world, caplog))
 
 
-@each_dialect
+@each_service
 @each_secret
 def test_F04_a_good_answers_headers_do_not_show_it(monkeypatch, caplog, provider, secret):
     caplog.set_level(logging.DEBUG)
@@ -236,7 +236,7 @@ def test_F04_a_good_answers_headers_do_not_show_it(monkeypatch, caplog, provider
         check(secret, looked_at(world, caplog))
 
 
-@each_dialect
+@each_service
 @each_secret
 @pytest.mark.parametrize("call", ["chat", "read", "acquire"])
 def test_F04_a_good_call_shows_nothing(monkeypatch, caplog, provider, secret, call):
@@ -255,7 +255,7 @@ def test_F04_a_good_call_shows_nothing(monkeypatch, caplog, provider, secret, ca
         check(secret, looked_at(world, caplog))
 
 
-@each_dialect
+@each_service
 @each_secret
 def test_F04_nobody_there(monkeypatch, caplog, provider, secret):
     """Nor in what the system or the transport raised, which is the cause."""
@@ -274,7 +274,7 @@ def test_F04_nobody_there(monkeypatch, caplog, provider, secret):
     check(secret, iter(record.getMessage() for record in caplog.records))
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize(
     "secret", ["two\nlines-of-a-secret", "nül-secret-of-bytes\x00", "ключ-секрет"]
 )
@@ -310,7 +310,7 @@ STATUS_LINES = {
 }
 
 
-@each_dialect
+@each_service
 @each_secret
 @pytest.mark.parametrize("place", STATUS_LINES)
 def test_F04_an_echo_in_what_is_hardly_http(monkeypatch, caplog, provider, secret, place):

@@ -23,7 +23,7 @@ from llm_rotate import (
 )
 from llm_rotate.testing.exchange import End
 
-from .dialects import PROVIDERS, each_dialect
+from .dialects import SERVICES, each_service
 from .doors import DOORS, asked, fake_time, read, sends, sockets, text, wait_until
 from .wires import CALL, IN_LINES, TOOL, WIRES, whole
 from .world import HELLO
@@ -34,7 +34,7 @@ KEYS = ("k1", "k2")
 
 
 def test_every_dialect_has_its_events():
-    assert set(WIRES) == set(PROVIDERS.values())
+    assert set(WIRES) == set(SERVICES.values())
 
 
 def stream(world: Any, **arguments: Any) -> Any:
@@ -66,7 +66,7 @@ def states(world: Any) -> set[str]:
 # -- S01: before the first chunk
 
 
-@each_dialect
+@each_service
 @each_door
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 def test_S01_a_refused_stream_is_rotated(door, provider, status):
@@ -79,7 +79,7 @@ def test_S01_a_refused_stream_is_rotated(door, provider, status):
     assert {chunk.key_id for chunk in chunks} == {"k2"}
 
 
-@each_dialect
+@each_service
 @each_door
 @pytest.mark.parametrize("at", [None, 0])
 def test_S01_an_error_event_before_the_first_chunk_is_rotated(door, provider, at):
@@ -92,7 +92,7 @@ def test_S01_an_error_event_before_the_first_chunk_is_rotated(door, provider, at
     assert [attempt.outcome for attempt in opened.response.attempts][-1] == "ok"
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S01_an_error_event_is_judged_like_the_status_it_stands_for(door, provider):
     wire = WIRES[provider]
@@ -106,7 +106,7 @@ def test_S01_an_error_event_is_judged_like_the_status_it_stands_for(door, provid
     assert text(chunks) == "You said: hello"
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S01_the_callers_own_fault_in_an_event_is_raised_at_once(door, provider):
     wire = WIRES[provider]
@@ -118,7 +118,7 @@ def test_S01_the_callers_own_fault_in_an_event_is_raised_at_once(door, provider)
     assert isinstance(error, BadRequestError)
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S01_a_tool_call_cut_before_it_was_whole_is_rotated(door, provider):
     """Its pieces are not handed out, so nobody has seen them."""
@@ -131,7 +131,7 @@ def test_S01_a_tool_call_cut_before_it_was_whole_is_rotated(door, provider):
     assert text(chunks) == "You said: hello"
 
 
-@each_dialect
+@each_service
 @each_door
 @pytest.mark.parametrize("body", [b"", b"\n\n", b"data: {\n\n", b"data: 7\n\n", b"<html>sorry"])
 def test_S01_a_stream_that_is_none_is_rotated(door, provider, body):
@@ -143,7 +143,7 @@ def test_S01_a_stream_that_is_none_is_rotated(door, provider, body):
     assert text(chunks) == "You said: hello"
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S01_when_no_key_is_left_the_stream_says_so(door, provider):
     with door(provider=provider, keys=KEYS, defaults={"max_wait_seconds": 0}) as world:
@@ -192,14 +192,14 @@ def cut_at(provider: str, place: int, words: tuple[str, ...]) -> None:
     assert (error is None and asked(world) == ["k1"]) >= (place == len(raw))
 
 
-@each_dialect
+@each_service
 def test_S01_cut_at_every_byte(provider):
     words = ("One", " tŵo", " three")
     for place in range(len(whole(provider, *words).raw) + 1):
         cut_at(provider, place, words)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_S01_cut_after_so_many_chunks_on_real_sockets(provider, after):
     with sockets(provider=provider, keys=KEYS) as world:
@@ -219,7 +219,7 @@ def test_S01_cut_after_so_many_chunks_on_real_sockets(provider, after):
         assert error.__cause__ is not None
 
 
-@each_dialect
+@each_service
 @each_door
 @pytest.mark.parametrize("after", [1, 2])
 def test_S01_an_error_event_after_a_chunk_interrupts(door, provider, after):
@@ -236,7 +236,7 @@ def test_S01_an_error_event_after_a_chunk_interrupts(door, provider, after):
         opened.response  # noqa: B018 - reading it is the test
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S01_an_error_that_came_together_with_the_first_chunk_is_rotated(door, provider):
     """Nothing had been handed out."""
@@ -249,7 +249,7 @@ def test_S01_an_error_that_came_together_with_the_first_chunk_is_rotated(door, p
     assert asked(world) == ["k1", "k2"]
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S01_reasoning_that_was_handed_out_is_never_replayed(door, provider):
     wire = WIRES[provider]
@@ -262,7 +262,7 @@ def test_S01_reasoning_that_was_handed_out_is_never_replayed(door, provider):
     assert asked(world) == ["k1"]
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S01_an_interrupted_stream_is_over(door, provider):
     async def scenario() -> None:
@@ -283,7 +283,7 @@ def test_S01_an_interrupted_stream_is_over(door, provider):
 # -- S02
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S02_the_last_chunk_carries_finish_reason_and_usage(door, provider):
     with door(provider=provider) as world:
@@ -303,7 +303,7 @@ def test_S02_the_last_chunk_carries_finish_reason_and_usage(door, provider):
     assert {c.key_id for c in chunks} == {opened.response.key_id}
 
 
-@each_dialect
+@each_service
 def test_S02_the_next_call_uses_the_same_connection(provider):
     async def scenario() -> None:
         for _ in range(3):
@@ -340,7 +340,7 @@ async def leave(world: Any, way: str) -> None:
     await asyncio.sleep(0)
 
 
-@each_dialect
+@each_service
 @each_door
 @pytest.mark.parametrize("way", WAYS)
 def test_S03_leaving_early_closes_the_connection_and_blames_nobody(door, provider, way):
@@ -360,7 +360,7 @@ def test_S03_leaving_early_closes_the_connection_and_blames_nobody(door, provide
     assert asked(world) == ["k1"]
 
 
-@each_dialect
+@each_service
 def test_S03_an_exception_of_the_consumer_leaves_at_once(provider):
     async def consume() -> None:
         async with stream(world) as opened:
@@ -378,7 +378,7 @@ def test_S03_an_exception_of_the_consumer_leaves_at_once(provider):
         assert states(world) == {"active"}
 
 
-@each_dialect
+@each_service
 def test_S03_a_stream_collected_in_another_thread_is_given_back(provider):
     async def scenario() -> None:
         held = [stream(world)]
@@ -395,7 +395,7 @@ def test_S03_a_stream_collected_in_another_thread_is_given_back(provider):
     assert world.sim.streams_cut_by_client == 1
 
 
-@each_dialect
+@each_service
 def test_S03_a_stream_collected_after_its_loop_was_closed_is_given_back(provider):
     async def begin() -> Any:
         opened = stream(world)
@@ -412,7 +412,7 @@ def test_S03_a_stream_collected_after_its_loop_was_closed_is_given_back(provider
         assert states(world) == {"active"}
 
 
-@each_dialect
+@each_service
 def test_S03_a_stream_in_a_reference_cycle_is_given_back_at_collection(provider):
     async def scenario() -> None:
         cycle: list[Any] = [stream(world)]
@@ -429,7 +429,7 @@ def test_S03_a_stream_in_a_reference_cycle_is_given_back_at_collection(provider)
     assert world.transport.discarded == 1
 
 
-@each_dialect
+@each_service
 def test_S03_a_stream_that_is_never_read_sends_nothing(provider):
     async def scenario() -> None:
         stream(world)
@@ -442,7 +442,7 @@ def test_S03_a_stream_that_is_never_read_sends_nothing(provider):
     assert asked(world) == []
 
 
-@each_dialect
+@each_service
 def test_S03_closing_while_another_task_reads_ends_that_read(provider):
     async def scenario() -> None:
         opened = stream(world)
@@ -461,7 +461,7 @@ def test_S03_closing_while_another_task_reads_ends_that_read(provider):
         assert world.lm.usage_summary_sync()["total"]["failures"] == 0
 
 
-@each_dialect
+@each_service
 def test_S03_a_trial_is_free_when_its_stream_was_left(provider):
     """A key on probation serves again after a stream that was left: it had answered."""
 
@@ -507,7 +507,7 @@ def check_everything(provider: str, pieces: list[bytes]) -> None:
     assert asked(world) == ["k1"]
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 100_000])
 def test_S04_thinking_tools_pings_and_comments_neither_break_nor_leak(provider, size):
     raw = everything(provider)
@@ -521,7 +521,7 @@ def test_S04_with_other_line_ends(provider, line_end):
     check_everything(provider, [raw[i : i + 5] for i in range(0, len(raw), 5)])
 
 
-@each_dialect
+@each_service
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_S04_however_the_bytes_come(provider, data):
@@ -531,7 +531,7 @@ def test_S04_however_the_bytes_come(provider, data):
     check_everything(provider, [raw[a:b] for a, b in itertools.pairwise(edges)])
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S04_a_tool_call_alone_comes_whole_on_the_last_chunk(door, provider):
     with door(provider=provider) as world:
@@ -548,7 +548,7 @@ def test_S04_a_tool_call_alone_comes_whole_on_the_last_chunk(door, provider):
 # -- S06
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S06_a_stream_that_goes_silent_is_ended_and_its_connection_closed(door, provider):
     with door(provider=provider, defaults=SHORT) as world:
@@ -561,7 +561,7 @@ def test_S06_a_stream_that_goes_silent_is_ended_and_its_connection_closed(door, 
     assert asked(world) == ["k1"]
 
 
-@each_dialect
+@each_service
 def test_S06_the_idle_timeout_is_the_time_that_passes(provider):
     with fake_time(provider=provider, defaults={"timeouts": {"idle": 60.0}}) as world:
         world.sim.key("k1").silent_stream(1)
@@ -570,7 +570,7 @@ def test_S06_the_idle_timeout_is_the_time_that_passes(provider):
         assert world.clock.now() - began == pytest.approx(60.0)
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S06_a_stream_that_never_starts_is_rotated(door, provider):
     """No status line at all."""
@@ -584,7 +584,7 @@ def test_S06_a_stream_that_never_starts_is_rotated(door, provider):
     assert asked(world) == ["k1", "k2"]
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S06_headers_and_opening_events_without_a_chunk_are_no_start(door, provider):
     with door(provider=provider, keys=KEYS, defaults=SHORT) as world:
@@ -596,7 +596,7 @@ def test_S06_headers_and_opening_events_without_a_chunk_are_no_start(door, provi
     assert asked(world) == ["k1", "k2"]
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S06_headers_alone_are_no_start(door, provider):
     with door(provider=provider, keys=KEYS, defaults=SHORT) as world:
@@ -607,7 +607,7 @@ def test_S06_headers_alone_are_no_start(door, provider):
     assert text(chunks) == "You said: hello"
 
 
-@each_dialect
+@each_service
 def test_S06_when_none_starts_the_last_timeout_is_raised(provider):
     with fake_time(provider=provider, keys=KEYS, defaults={"max_retries": 1, **SHORT}) as world:
         for key in KEYS:
@@ -617,7 +617,7 @@ def test_S06_when_none_starts_the_last_timeout_is_raised(provider):
     assert len(error.attempts) == len(asked(world)) == 2
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S06_pings_and_comments_feed_the_idle_timeout(door, provider):
     """Ten of them, each sooner than the timeout, all together later than it."""
@@ -635,7 +635,7 @@ def test_S06_pings_and_comments_feed_the_idle_timeout(door, provider):
     assert asked(world) == ["k1"]
 
 
-@each_dialect
+@each_service
 @each_door
 def test_S06_pings_alone_and_then_silence_are_rotated(door, provider):
     wire = WIRES[provider]
@@ -647,7 +647,7 @@ def test_S06_pings_alone_and_then_silence_are_rotated(door, provider):
     assert asked(world) == ["k1", "k2"]
 
 
-@each_dialect
+@each_service
 def test_S06_after_its_first_event_a_stream_has_the_idle_time_only(provider):
     patience = {"timeouts": {"first_event": 120.0, "idle": 60.0}, "max_retries": 0}
     with fake_time(provider=provider, keys=["k1"], defaults=patience) as world:
@@ -660,7 +660,7 @@ def test_S06_after_its_first_event_a_stream_has_the_idle_time_only(provider):
 # -- the deadline inside a stream
 
 
-@each_dialect
+@each_service
 @each_door
 @pytest.mark.parametrize("silent_after", [0, 1])
 def test_the_deadline_ends_a_stream_at_any_point(door, provider, silent_after):
@@ -679,7 +679,7 @@ def test_the_deadline_ends_a_stream_at_any_point(door, provider, silent_after):
     assert [attempt.outcome for attempt in error.attempts] == ["cancelled"]
 
 
-@each_dialect
+@each_service
 def test_the_deadline_passes_while_the_consumer_thinks(provider):
     async def scenario() -> None:
         opened = stream(world, timeout=5.0)
@@ -694,7 +694,7 @@ def test_the_deadline_passes_while_the_consumer_thinks(provider):
         assert states(world) == {"active"}
 
 
-@each_dialect
+@each_service
 def test_a_slow_stream_may_last_longer_than_any_step(provider):
     """An hour of chunks, each in time."""
     with fake_time(provider=provider, defaults={"timeouts": {"idle": 1300.0}}) as world:
@@ -707,7 +707,7 @@ def test_a_slow_stream_may_last_longer_than_any_step(provider):
 # -- without a loop
 
 
-@each_dialect
+@each_service
 def test_chat_stream_sync_gives_the_same(provider):
     with sockets(provider=provider) as world:
         opened = world.lm.chat_stream_sync(world.model, HELLO)
@@ -719,7 +719,7 @@ def test_chat_stream_sync_gives_the_same(provider):
         world.check_idle()
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("way", ["close", "with", "collect"])
 def test_S03_leaving_a_sync_stream_early(provider, way):
     with sockets(provider=provider) as world:
@@ -742,7 +742,7 @@ def test_S03_leaving_a_sync_stream_early(provider, way):
         world.check_idle()
 
 
-@each_dialect
+@each_service
 def test_S01_a_sync_stream_is_interrupted_like_any_other(provider):
     with sockets(provider=provider) as world:
         world.sim.key("k1").cut_stream(1)

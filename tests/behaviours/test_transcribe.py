@@ -247,15 +247,32 @@ def test_a_dialect_without_transcriptions_says_so():
         transcribe(world, WAV, "claude-haiku-4-5")
 
 
-def test_its_size_counts_against_the_keys_tokens():
+def limited_to_a_thousand_tokens():
     def limited(config):
         config.keys[0].limits.tpm = 1000
         return config
 
-    world = World(["k1"], edit=limited)
+    return World(["k1"], edit=limited)
+
+
+def test_its_size_counts_against_the_keys_tokens():
+    world = limited_to_a_thousand_tokens()
     with pytest.raises(RequestTooLargeError):
-        transcribe(world, b"x" * 2_000_000)
+        transcribe(world, b"x" * 2_000_000, "gpt-4o-transcribe")
     assert world.sim.requests() == 0
+
+
+def test_whisper_counts_no_tokens():
+    world = limited_to_a_thousand_tokens()
+
+    async def scenario():
+        for _ in range(5):
+            await world.lm.transcribe("whisper-1", b"x" * 2_000_000)
+
+    began = world.clock.now()
+    world.run(scenario)
+    assert world.sim.requests() == 5
+    assert world.clock.now() - began < 1
 
 
 def test_the_sync_twin_over_a_real_socket(llm_simulator, tmp_path):
@@ -264,3 +281,19 @@ def test_the_sync_twin_over_a_real_socket(llm_simulator, tmp_path):
     lm = llm_simulator.pool(["k1"])
     assert lm.transcribe_sync("whisper-1", path).text == "You said: a.flac"
     assert llm_simulator.log[-1].body["file"]["size"] == 700_004
+
+
+def test_gemini_hears_recordings_too(llm_simulator, tmp_path):
+    path = tmp_path / "talk.wav"
+    path.write_bytes(WAV)
+    llm_simulator.says("good morning")
+    llm_simulator.key("k1").rate_limit(retry_after=7)
+    lm = llm_simulator.pool(
+        ["k1", "k2"], provider="google_ai_studio", strategy="priority", priorities={"k1": 1}
+    )
+    response = lm.transcribe_sync("gemini-2.5-flash", path)
+    assert (response.text, response.key_id) == ("good morning", "k2")
+    assert response.usage.total_tokens == llm_simulator.tokens() > 0
+    [first, second] = [seen.body["contents"][0]["parts"][0] for seen in llm_simulator.log]
+    assert first == second
+    assert first["inlineData"]["mimeType"] == "audio/wav"

@@ -21,6 +21,7 @@ MODELS = {
     "anthropic": "claude-haiku-4-5",
     "google_ai_studio": "gemini-2.5-flash",
     "openai_responses": "gpt-5-mini",
+    "azure_openai": "gpt-4o-mini",
     "openrouter": "vendor/model",
     "aws_bedrock": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
 }

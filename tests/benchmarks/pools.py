@@ -47,6 +47,14 @@ async def chats_at_once(lm: LMRotate, count: int) -> int:
     return count
 
 
+async def rows(lm: LMRotate, count: int) -> int:
+    """Of a batch, without end for all it knows."""
+    asked = (MESSAGES for _ in range(count))
+    async for _ in lm.as_completed(MODEL, asked, max_parallel_requests=IN_FLIGHT):
+        pass
+    return count
+
+
 async def posts(client: httpx.AsyncClient, url: str, count: int) -> int:
     headers = {"authorization": "Bearer sk-bench-0"}
     for _ in range(count):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_rotate.core.outcome import Outcome
@@ -19,7 +19,7 @@ from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.testing.bedrock_wire import event_frame, frame
 from llm_rotate.types import ChatResponse, StreamChunk
-from tests.behaviours.dialects import OTHER, PROVIDERS
+from tests.behaviours.dialects import OTHER, PROVIDERS, SERVICES
 from tests.behaviours.wires import WIRES
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -247,6 +247,7 @@ CASES = [
 ]  # fmt: skip
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+unhurried = settings(deadline=None)  # the machine may be busy with others
 
 
 def request(*, stream: bool = False, **more: Any) -> ChatRequest:
@@ -287,7 +288,7 @@ def test_every_dialect_has_a_case() -> None:
 def test_every_dialect_joins_in_the_behaviours() -> None:
     """Rotation, streams, calls and first steps are proved with a provider of each."""
     assert set(PROVIDERS) == set(DIALECTS)
-    assert set(OTHER) == set(WIRES) == set(PROVIDERS.values())
+    assert set(OTHER) == set(WIRES) == set(SERVICES.values()) >= set(PROVIDERS.values())
 
 
 @each
@@ -466,6 +467,7 @@ def judged_or_read(verdict: object) -> None:
 
 
 @each
+@unhurried
 @given(picked=st.data())
 def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(
     case: Case, picked: st.DataObject
@@ -478,6 +480,7 @@ def test_an_answer_with_anything_wrong_in_it_gives_a_verdict(
 
 
 @each
+@unhurried
 @given(picked=st.data())
 def test_a_stream_with_anything_wrong_in_it_gives_a_verdict(
     case: Case, picked: st.DataObject
@@ -492,6 +495,7 @@ def test_a_stream_with_anything_wrong_in_it_gives_a_verdict(
 
 
 @each
+@unhurried
 @given(raw=st.binary(max_size=60), status=st.integers(100, 999))
 def test_any_bytes_give_a_verdict(case: Case, raw: bytes, status: int) -> None:
     judged_or_read(parse(case, raw, status))
@@ -508,6 +512,7 @@ class APIStatusError(Exception):
 
 
 @each
+@unhurried
 @given(status=junk, body=junk, response=junk)
 def test_any_sdk_error_gives_a_verdict(case: Case, status: Any, body: Any, response: Any) -> None:
     verdict = dialect(case.name).classify(APIStatusError(status, body, response), WALL)
@@ -521,6 +526,7 @@ PORTABLE = ["tools", "tool_choice", "parallel_tool_calls", "response_format", "s
 
 
 @each
+@unhurried
 @given(picked=st.data())
 def test_what_cannot_be_sent_is_a_capability_error(case: Case, picked: st.DataObject) -> None:
     chosen: Dialect = dialect(case.name)

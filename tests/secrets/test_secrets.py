@@ -1,6 +1,7 @@
 """References to secrets: what they read, what they refuse, and that nothing shows."""
 
 import copy
+import json
 import pickle
 
 import pytest
@@ -24,6 +25,19 @@ def test_file_reads_text_without_mark_and_newline(tmp_path):
     path = tmp_path / "key"
     path.write_bytes(b"\xef\xbb\xbfsk-2\n")
     assert resolve(f"file://{path}").reveal() == "sk-2"
+
+
+def test_a_json_object_of_several_lines_is_read_as_one(tmp_path):
+    account = {"type": "service_account", "private_key": "-----BEGIN\nabc\n"}
+    path = tmp_path / "account.json"
+    path.write_text(json.dumps(account, indent=2))
+    read = resolve(f"file://{path}").reveal()
+    assert json.loads(read) == account
+    assert read.isprintable()
+    path.write_text("{\n sk-hidden\n")
+    with pytest.raises(SecretError, match="no header can carry") as caught:
+        resolve(f"file://{path}")
+    assert caught.value.__context__ is None
 
 
 def test_file_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):

@@ -251,3 +251,24 @@ def test_both_stores_answer_alike(server: RedisServer, machine: Any) -> None:
             suppress_health_check=list(HealthCheck),
         )
         run("runTest").runTest()  # type: ignore[attr-defined]
+
+
+def test_a_word_said_after_the_server_forgot_outlives_what_another_judged_before(
+    server: RedisServer,
+) -> None:
+    with server.client() as client:
+        client.flushdb()
+        clock = Clock(client)
+        here, there = (direct_store(client, clock) for _ in range(2))
+        lease = done(here.admit(CANDIDATES[1:2], clock.now))
+        client.delete(*client.keys("{test}*"))
+        clock.set(clock.now + 0.001)
+        [subject] = [each for each in lease.candidate.subjects if each == f"key:{KEYS[1]}"]
+        said = KeyState(Kind.DISABLED, float("inf"), since=clock.now, reason="said")
+        there.transition([Change(subject, None, said)], clock.now)
+        done(there.flush())
+        rest = KeyState(Kind.COOLDOWN, clock.now + 30, clock.now, version=1, failures=1)
+        here.decide(lease, [Change(subject, 0, rest)], clock.now)
+        for store in (here, there, here, there):
+            done(store.flush())
+        assert [store.state(subject).kind for store in (here, there)] == [Kind.DISABLED] * 2
