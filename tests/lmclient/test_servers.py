@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +18,11 @@ OPENAI = "https://api.openai.com/v1"
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if "API_KEY" in name or name.startswith(("AWS_", "AZURE_")):
+            monkeypatch.delenv(name)
     for name in ("OPENAI_API_KEY", "OPENAI_API_KEY_2"):
         monkeypatch.setenv(name, f"secret-of-{name}")
-    for name in ("ANTHROPIC_API_KEY", "HOSTED_VLLM_API_KEY", "AZURE_OPENAI_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
