@@ -28,7 +28,8 @@ from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
 from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
-from .google import SdkAnswer, SdkCall
+from .google_answer import SdkAnswer
+from .google_call import SdkCall, sdk_call
 from .judge import Judge
 from .loops import Served
 from .polling import until_done
@@ -151,9 +152,10 @@ class HttpExchange:
         self._dialect = stage.provider.dialect_at(asked.endpoint)
         self._carrier = _carrier(self._dialect, asked)
         self._request = asked
-        self._body = self._carrier.encode(asked, stage.endpoint)
         if isinstance(asked, ChatRequest) and self._dialect.sdk:
-            self._body = SdkCall(asked, self._body)
+            self._body = sdk_call(self._dialect, asked, stage.endpoint)
+        else:
+            self._body = self._carrier.encode(asked, stage.endpoint)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 
@@ -167,17 +169,9 @@ class HttpExchange:
 
     async def __call__(self, grant: Grant) -> Verdict[Any]:
         """Sends once."""
-        ready, wall = grant.key.ready, self._judge.wall()
-        try:
-            if ready is None or ready.until <= wall:
-                ready = await make_ready(grant)
-            grant.secret = grant.key.secret
-        except SecretError as error:
-            return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
-        except TimeoutError as error:
-            return Verdict(
-                Outcome.TIMED_OUT, message="reading the secret took too long", error=error
-            )
+        ready = await self._ready(grant)
+        if isinstance(ready, Verdict):
+            return ready
         sent_at = self._judge.now()
         try:
             answer = await self._send(grant, ready)
@@ -186,10 +180,25 @@ class HttpExchange:
             verdict = await self._read(grant, answer)
             if verdict.poll is None:
                 return verdict
-            return await until_done(verdict, partial(self._ask_again, grant, ready), grant)
+            return await until_done(verdict, partial(self._ask_again, grant), grant)
         except TransportError as error:
             cause = error.__cause__ or error
             return Verdict(error.outcome, message=str(error), error=cause)
+
+    async def _ready(self, grant: Grant) -> Ready | Verdict[Any]:
+        """The key ready to send, or why it is not."""
+        ready = grant.key.ready
+        try:
+            if ready is None or ready.until <= self._judge.wall():
+                ready = await make_ready(grant)
+        except SecretError as error:
+            return Verdict(Outcome.SECRET_MISSING, message=str(error), error=error)
+        except TimeoutError as error:
+            return Verdict(
+                Outcome.TIMED_OUT, message="reading the secret took too long", error=error
+            )
+        grant.secret = grant.key.secret
+        return ready
 
     async def _send(self, grant: Grant, ready: Ready) -> Answer:
         body, timeouts = self._body, self._timeouts
@@ -216,12 +225,14 @@ class HttpExchange:
         verdict.readings = self._dialect.readings(answer.headers, wall)
         return _completed(verdict, answer)
 
-    async def _ask_again(
-        self, grant: Grant, ready: Ready, poll: Callable[[Ready], HttpRequest]
-    ) -> Verdict[Any]:
+    async def _ask_again(self, grant: Grant, poll: Callable[[Ready], HttpRequest]) -> Verdict[Any]:
         """Whether the provider has done what it still worked on; also of a key that rests."""
+        ready = await self._ready(grant)
+        if isinstance(ready, Verdict):
+            return ready
+        request = with_headers(poll(ready), self._extra) if self._extra else poll(ready)
         try:
-            sent = self._served.transport.send(poll(ready), self._timeouts, _always, grant.limit_s)
+            sent = self._served.transport.send(request, self._timeouts, _always, grant.limit_s)
             return await self._read(grant, await sent)
         except TransportError as error:
             cause = error.__cause__ or error

@@ -41,8 +41,9 @@ async def until_done(
 def _is_final(verdict: Verdict[Any]) -> bool:
     if verdict.status == 200:  # the answer itself is that it failed
         return True
-    fault = FAULTS[verdict.outcome]
-    return fault.blame is not Blame.PROVIDER and verdict.outcome is not Outcome.RATE_LIMITED
+    if verdict.outcome in (Outcome.RATE_LIMITED, Outcome.SECRET_MISSING):
+        return False
+    return FAULTS[verdict.outcome].blame is not Blame.PROVIDER
 
 
 async def _slept(grant: Grant, seconds: float) -> bool:

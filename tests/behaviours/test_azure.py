@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, ClassVar
 
 import pytest
 from azure.core.credentials import AccessToken
@@ -353,3 +355,73 @@ def test_a_missing_azure_identity_is_told_with_its_extra(monkeypatch):
         return str(caught.value)
 
     assert "pip install 'llm_rotate[azure]'" in azure.run(scenario)
+
+
+class Machine(BaseHTTPRequestHandler):
+    """Gives the machine's identity tokens, as Azure's App Service does."""
+
+    asked: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers.get("x-identity-header")))
+        told = {"access_token": "sk-sim-machine", "expires_on": "2000000000", "resource": "r"}
+        body = json.dumps({**told, "token_type": "Bearer"}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    server = HTTPServer(("127.0.0.1", 0), Machine)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    Machine.asked.clear()
+    for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET", "FEDERATED_TOKEN_FILE"):
+        monkeypatch.delenv(f"AZURE_{name}", raising=False)
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_port}/token")
+    monkeypatch.setenv("IDENTITY_HEADER", "proof")
+    yield Machine
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_machines_identity_gives_the_token(machine):
+    azure = Azure({"auth_method": "entra_id", "auth_config": {"client_id": "of-several"}})
+
+    async def scenario() -> None:
+        for _ in range(3):
+            await azure.lm.chat("gpt-4o", HELLO)
+            await azure.clock.sleep(61)
+
+    azure.run(scenario)
+    assert azure.sim.requests("machine") == 3
+    [(path, proof)] = machine.asked  # azure-identity keeps the token while it is good
+    assert "client_id=of-several" in path
+    assert "cognitiveservices.azure.com" in path
+    assert proof == "proof"
+
+
+def test_work_in_the_background_outlives_its_token():
+    asks = []
+
+    def ask() -> str:
+        asks.append(azure.clock.now())
+        return "sk-sim-k1"
+
+    azure = Azure({"auth_config": {"azure_ad_token_provider": ask}})
+    azure.sim.key("k1").then(200).then(503, headers={"retry-after": "40"}, times=3)
+
+    async def scenario() -> None:
+        answer = await azure.lm.chat("gpt-4o", HELLO, endpoint="responses", background=True)
+        assert answer.content == "You said: hello"
+
+    azure.run(scenario)
+    assert len(asks) == 2
+    assert [seen.path.endswith("/responses") for seen in azure.sim.log].count(True) == 1

@@ -328,3 +328,47 @@ def test_an_answer_that_was_not_to_be_kept_is_not_remembered() -> None:
             await world.chat(endpoint="responses", previous_response_id=first.id)
 
     world.run(scenario)
+
+
+def test_rows_of_a_batch_go_there_too() -> None:
+    world = World(["k1"])
+
+    async def scenario() -> None:
+        done = await world.lm.chat_batch(
+            world.model, ["a", "b"], endpoint="responses", response_format=City
+        )
+        assert [result.parsed for result in done.results] == [City(name="text", people=1)] * 2
+        with pytest.raises(ConfigurationError, match="endpoint must be one of"):
+            await world.lm.chat_batch(world.model, ["a"], endpoint="completions")
+
+    world.run(scenario)
+    assert ends(world) == ["responses"] * 2
+
+
+def test_a_conversation_changes_its_endpoint() -> None:
+    """What one of them gave goes to the other as text and tool calls."""
+    world = World(["k1"])
+
+    async def scenario() -> None:
+        messages: list[Any] = [*HELLO]
+        for endpoint in ("responses", "chat_completion", "responses"):
+            answer = await world.lm.chat(world.model, messages, endpoint=endpoint)
+            messages += [answer.message, {"role": "user", "content": f"after {endpoint}"}]
+        await world.lm.chat(world.model, messages)
+
+    world.run(scenario)
+    sent = (world.sim.log[-1].body or {})["messages"]
+    assert [message["role"] for message in sent] == ["user", *["assistant", "user"] * 3]
+    assert all(isinstance(message["content"], str) for message in sent)
+
+
+def test_headers_of_a_call_go_with_its_questions() -> None:
+    world = World(["k1"])
+
+    async def scenario() -> None:
+        await world.chat(
+            endpoint="responses", background=True, extra_headers={"OpenAI-Beta": "x=v1"}
+        )
+
+    world.run(scenario)
+    assert [seen.headers.get("openai-beta") for seen in world.sim.log] == ["x=v1"] * 3
