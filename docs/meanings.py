@@ -148,7 +148,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "models": "The models that it serves. None: those of its provider, else any.",
         "auth_method": "A word for the usage log.",
         "auth_config": "What this key needs beside its secret: `org_id`, `base_url`, "
-        "`azure_endpoint`, `api_version`, `default_headers`, `http_referer`, `x_title`.",
+        "`azure_endpoint`, `api_version`, `default_headers`, `http_referer`, `x_title`; at "
+        "[Bedrock](../how-to/bedrock.md) `region` and where its AWS credentials are.",
         "priority": "A bigger number goes first.",
         "weight": "Its share of the calls beside keys of the same priority.",
         "regions": "Where it may serve; None is anywhere. A call narrows with `region=`.",
@@ -279,7 +280,9 @@ the same name changes what it gives. A name in the last but one column means als
 
 PROVIDERS_FOOT = """
 Azure's `base_url` is each key's `auth_config.azure_endpoint`, in the environment
-`AZURE_OPENAI_ENDPOINT`; [deployments](../how-to/azure.md) have names of their own.
+`AZURE_OPENAI_ENDPOINT`; [deployments](../how-to/azure.md) have names of their own. Bedrock's
+takes each key's `auth_config.region`, in the environment `AWS_REGION`; its keys are API keys or
+[AWS credentials](../how-to/bedrock.md).
 
 Any other service that speaks one of the dialects needs
 [a `base_url`](../how-to/compatible-services.md), no more.

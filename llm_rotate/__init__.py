@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .helpers.cache import ResponseCache as ResponseCache
     from .helpers.cache import SQLiteCache as SQLiteCache
     from .helpers.embedding import EmbeddingBatch as EmbeddingBatch
+    from .helpers.progress import Progress as Progress
     from .lmclient.client import LMClient as LMClient
     from .lmclient.client import PoolClient as PoolClient
     from .lmclient.deployment import DeploymentConfig as DeploymentConfig
@@ -110,6 +111,7 @@ _ROOMS = {
     ),
     "helpers.batch": ("BatchResult",),
     "helpers.cache": ("MemoryCache", "ResponseCache", "SQLiteCache"),
+    "helpers.progress": ("Progress",),
     "helpers.embedding": ("EmbeddingBatch",),
     "lmclient.client": ("LMClient", "PoolClient"),
     "lmclient.deployment": ("DeploymentConfig",),

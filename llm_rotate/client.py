@@ -28,6 +28,7 @@ from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
 from .helpers.chat_batches import ChatBatches
+from .helpers.contents import Contents
 from .helpers.embeddings import Embeddings
 from .helpers.transcriptions import Transcriptions
 from .keys import Keys
@@ -40,7 +41,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class LMRotate(ChatBatches, Embeddings, Transcriptions):
+class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -149,25 +150,33 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
         check_call(model, messages, kwargs, endpoint)
-        narrowed = narrowed_to(key_id, tags, region)
+        steering = Steering(
+            *(provider, max_retries, timeout, timeouts, max_wait_seconds, affinity),
+            *(key_id, tags, region),
+        )
         request = ChatRequest(
             model, messages, True, max_tokens, temperature, None, kwargs, endpoint
         )
+        return self._stream(request, steering)
+
+    def _stream(self, request: ChatRequest, steering: Steering) -> ChatStream:
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
         pool = self._pool
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
             plan = self._plan(
-                model,
-                provider,
-                pool.pinned(kwargs, narrowed),
-                max_retries,
-                timeout,
-                max_wait_seconds,
-                affinity,
+                request.model,
+                steering.provider,
+                pool.pinned(request.options, narrowed),
+                steering.max_retries,
+                steering.timeout,
+                steering.max_wait_seconds,
+                steering.affinity,
             )
-            plan.is_stream, plan.response_format = True, kwargs.get("response_format")
-            opened.append(self._exchange(request, timeouts))
+            plan.is_stream = True
+            plan.response_format = request.options.get(request.format_field)
+            opened.append(self._exchange(request, steering.timeouts))
             if is_cold(plan.stages):
                 await warm()
             return await pool.rotation.run(plan, opened[0])
@@ -333,6 +342,8 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         plan.response_format = request.options.get("response_format")
         plan.stages = alike(plan.stages, type(request))
         exchange = self._exchange(request, steering.timeouts)
+        if is_cold(plan.stages):
+            await warm()
         verdict, run = await self._pool.rotation.run(plan, exchange)
         return self._pool.judge.answered(run, verdict)
 

@@ -86,6 +86,7 @@ class ChatRequest:
     """
 
     what: ClassVar[str] = "chat"
+    format_field: ClassVar[str] = "response_format"
     model: str
     messages: Sequence[Mapping[str, Any]]
     stream: bool = False
@@ -209,6 +210,7 @@ class ContentRequest(ChatRequest):
     """
 
     what: ClassVar[str] = "generate_content"
+    format_field: ClassVar[str] = "response_schema"
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class Source:
 
         Raises SecretError.
         """
+        load()
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
@@ -146,8 +147,12 @@ def is_loaded() -> bool:
 
 
 def load() -> None:
-    """Imports the signer, which takes a tenth of a second."""
-    import_module("botocore.auth")
+    """Imports the signer, which takes a tenth of a second. Raises SecretError."""
+    try:
+        import_module("botocore.auth")
+    except ImportError:
+        reason = "AWS credentials need botocore: pip install 'llm_rotate[bedrock]'"
+        raise SecretError(reason) from None
 
 
 def signer(secret: str, endpoint: Endpoint) -> Callable[[HttpRequest, float], HttpRequest]:

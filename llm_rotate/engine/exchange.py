@@ -28,7 +28,8 @@ from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
 from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
-from .google import SdkAnswer, SdkCall
+from .google_answer import SdkAnswer
+from .google_call import SdkCall, sdk_call
 from .judge import Judge
 from .loops import Served
 from .polling import until_done
@@ -151,9 +152,10 @@ class HttpExchange:
         self._dialect = stage.provider.dialect_at(asked.endpoint)
         self._carrier = _carrier(self._dialect, asked)
         self._request = asked
-        self._body = self._carrier.encode(asked, stage.endpoint)
         if isinstance(asked, ChatRequest) and self._dialect.sdk:
-            self._body = SdkCall(asked, self._body)
+            self._body = sdk_call(self._dialect, asked, stage.endpoint)
+        else:
+            self._body = self._carrier.encode(asked, stage.endpoint)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 

@@ -216,10 +216,11 @@ class Judge:
     def tell(self, news: Sequence[News], now: float) -> None:
         """The store changed: wakes who waits, tells who listens."""
         # Who waited for a trial's end looks again, also when the trial was lost.
-        if any(each.is_room for each in news):
-            self.room.ring()
-        elif any(each.until <= now or each.is_sooner or each.is_freed for each in news):
+        states = [each for each in news if not each.is_room]
+        if any(each.until <= now or each.is_sooner or each.is_freed for each in states):
             self.bell.ring()
+            self.room.ring()
+        elif len(states) < len(news):
             self.room.ring()
         self.herald.states_changed(news)
 

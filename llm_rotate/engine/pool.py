@@ -86,7 +86,7 @@ class Pool:
         self.rotation = Rotation(self.judge, self.revival, self.clock, seams.rng)
         self.store.listen(self._hear)
         self.store.count(self.ledger.unsaid)
-        self.judge.bell.began = self._watch_store
+        self.judge.bell.began = self.judge.room.began = self._watch_store
         _POOLS.add(self)
 
     @property
@@ -166,6 +166,8 @@ class Pool:
 
     def _hear(self, news: Sequence[News]) -> None:
         now = self.clock.now()
+        for name in {each.subject for each in news if each.is_room} - self._watched:
+            self._watch(name)  # another process may have been the first to be told of it
         for stage in self._living():
             stage.hear(news, now)
         self.revival.hear(news, self.assembly.keys)
@@ -175,7 +177,7 @@ class Pool:
         self.store.watch(self._is_waiting)
 
     def _is_waiting(self) -> bool:
-        return self.judge.bell.is_waited_for
+        return self.judge.bell.is_waited_for or self.judge.room.is_waited_for
 
     def _open_transport(self) -> Transport:
         if self._http_client is not None:

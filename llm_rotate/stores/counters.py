@@ -10,6 +10,7 @@ from ..core.pool import Counts
 from .errands import TALLY, Command
 
 SAY_SECONDS = 1.0
+COUNTS = 5  # of each name, as in tally.lua
 
 
 def _nothing() -> Counts:
@@ -77,7 +78,5 @@ def counts_of(reply: Sequence[bytes]) -> Counts:
     found: dict[tuple[str, ...], list[int]] = {}
     for field, count in zip(reply[::2], reply[1::2], strict=True):
         *name, place = json.loads(field)
-        counts = found.setdefault(tuple(name), [])
-        counts += [0] * (int(place) + 1 - len(counts))
-        counts[int(place)] = int(count)
+        found.setdefault(tuple(name), [0] * COUNTS)[int(place)] = int(count)
     return found

@@ -111,7 +111,7 @@ class Buckets:
             if candidate.resets is not None:
                 self._turn_days(candidate, now)
             for spec in candidate.buckets:
-                bucket = self._buckets.get(spec.name) or Bucket(spec)
+                bucket = self._buckets.get(spec.name) or self._made(spec, now)
                 if bucket.spec is not spec:
                     bucket.refit(spec, now)
                 found[spec.name] = rooms(bucket, spec, now)

@@ -23,6 +23,7 @@ from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
 from .gemini_embeddings_wire import GeminiEmbeddingsWire
 from .gemini_wire import GeminiWire
+from .google_tokens import token_for
 from .multipart import form_of
 from .openai_wire import OpenAIWire
 from .render import render
@@ -299,6 +300,9 @@ class Simulator:
 
     def _plan(self, call: Call, seen: Seen, wire: Wire | None, request: SimRequest) -> Plan:
         plan = Plan()
+        if (token := token_for(request, self.secret)) is not None:
+            plan.body = json.dumps(token)
+            return plan
         is_look = request.method == "GET" and "/responses/" in request.path
         if wire is None or (request.method != "POST" and not is_look):
             plan.refusal = Refusal("status", status=404 if wire is None else 405)

@@ -145,7 +145,24 @@ async def _patient(lm: LMRotate, seconds: float) -> Any:
     return answer.key_id, loop.time() - began
 
 
-_WORDS = {"chat": _chat, "herd": _herd, "keys": _keys, "health": _health, "patient": _patient}
+async def _usage(lm: LMRotate) -> Any:
+    return await lm.usage_summary()
+
+
+async def _rooms(lm: LMRotate) -> Any:
+    limits = (await lm.health()).providers["openai"].keys["a"].limits["key"]
+    return {name: (room.taken, room.limit) for name, room in limits.items()}
+
+
+_WORDS = {
+    "chat": _chat,
+    "herd": _herd,
+    "keys": _keys,
+    "health": _health,
+    "patient": _patient,
+    "usage": _usage,
+    "rooms": _rooms,
+}
 
 
 def shipped(sim: Simulator, url: str, keys: Any = ("a", "b", "c"), **store: Any) -> dict[str, Any]:

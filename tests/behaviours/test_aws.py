@@ -398,6 +398,20 @@ def test_an_api_key_needs_no_botocore_for_a_chat() -> None:
     assert ran(API_KEY) == "You said: hello\n[]\n"
 
 
+def test_without_botocore_nothing_signed_is_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "botocore.auth", None)
+
+    async def scenario() -> None:
+        async with world.lm.acquire("aws_bedrock", max_wait_seconds=0):
+            raise AssertionError("nothing to lend")
+
+    with (
+        world_of(fake_time, "k1", profile="prod") as world,
+        pytest.raises(NoAvailableKeyError, match=r"llm_rotate\[bedrock\]"),
+    ):
+        world.run(scenario)
+
+
 def test_without_botocore_streams_and_signatures_say_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

