@@ -7,72 +7,14 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from llm_rotate.cli import main
 from llm_rotate.testing import Simulator
 
-from .command import entry, environment, registry, run
-from .jobs import generating, good, paid, rows, write_prompts
-
-
-@dataclass
-class Ended:
-    status: int | str | None
-    out: str
-    err: str
-
-
-@dataclass
-class Desk:
-    """A working directory, a server, and the command in this very process."""
-
-    folder: Path
-    sim: Simulator
-    patch: pytest.MonkeyPatch
-    capture: pytest.CaptureFixture[str]
-    words: list[object] = field(default_factory=list)
-
-    def run(self, *words: object) -> Ended:
-        self.patch.setattr(sys, "argv", ["llm-rotate", *map(str, words)])
-        status: int | str | None = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code
-        out, err = self.capture.readouterr()
-        assert "Traceback" not in err, err
-        return Ended(status, out, err)
-
-    def generate(self, *more: object) -> Ended:
-        return self.run(*generating(self.sim, self.folder, *more))
-
-    @property
-    def output(self) -> Path:
-        return self.folder / "out.jsonl"
-
-    def write(self, name: str, *lines: Any) -> Path:
-        path = self.folder / name
-        texts = (each if isinstance(each, str) else json.dumps(each) for each in lines)
-        path.write_text("".join(f"{text}\n" for text in texts))
-        return path
-
-
-@pytest.fixture
-def desk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Desk]:
-    for name in os.environ.keys() - environment().keys():
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    with Simulator().serve() as sim:
-        yield Desk(tmp_path, sim, monkeypatch, capsys)
+from .command import entry, registry, run
+from .desk import Desk
+from .jobs import good, paid, rows, write_prompts
 
 
 def asked(sim: Simulator) -> list[str]:
