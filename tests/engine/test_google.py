@@ -431,6 +431,23 @@ def test_a_service_accounts_token_is_fetched_once_for_all(sim: Simulator, tmp_pa
     assert all(place in seen.path for seen in asked)
 
 
+def test_a_token_serves_embeddings_and_transcriptions_too(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCOUNT", json.dumps(account(sim)))
+    lm = vertex(sim, "env://ACCOUNT")
+    batch = lm.embed_batch_sync("text-embedding-005", ["a", "b c"], provider="google_vertex")
+    assert [each.usage.total_tokens for each in batch] == [1, 2]
+    sim.says("good morning")
+    assert lm.transcribe_sync(MODEL, b"RIFF....WAVE").text == "good morning"
+    place = "/projects/p1/locations/europe-west4/publishers/google/models/"
+    assert [seen.path.partition("/v1")[2] for seen in sim.log if seen.path != "/token"] == [
+        f"{place}text-embedding-005:predict",
+        f"{place}{MODEL}:generateContent",
+    ]
+    lm.close_sync()
+
+
 def test_a_token_that_ends_is_renewed(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCOUNT", json.dumps(account(sim)))
     lm = vertex(sim, "env://ACCOUNT")
