@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .types import GenerateContentRequest as GenerateContentRequest
     from .types import StreamChunk as StreamChunk
     from .types import TranscriptionResponse as TranscriptionResponse
+    from .types import UploadedFile as UploadedFile
     from .types import Usage as Usage
 
 __version__ = "0.4.0"
@@ -135,6 +136,7 @@ _ROOMS = {
         "GenerateContentRequest",
         "StreamChunk",
         "TranscriptionResponse",
+        "UploadedFile",
         "Usage",
     ),
 }

@@ -20,7 +20,7 @@ from ..core.wire import (
 from ..types import TranscriptionResponse
 from .faults import GEMINI, broken, judge, request_id
 from .gemini_answer import response_of
-from .gemini_urls import check_place, url_of
+from .gemini_urls import url_of
 from .jsonio import loads
 from .parts import cannot, written
 from .reading import as_dict
@@ -49,7 +49,6 @@ class GeminiTranscriptions:
             cannot(
                 endpoint.provider, f"a recording of {request.audio.size} bytes; {most} is the most"
             )
-        check_place(endpoint, "transcriptions")
         if request.upstream is not None:
             cannot("gemini", f"upstream {request.upstream!r}")
         options = dict(request.options)

@@ -19,7 +19,7 @@ from ..core.wire import (
 from ..types import Usage
 from .faults import GEMINI, broken, judge, request_id
 from .gemini_answer import usage_of
-from .gemini_urls import check_place, is_vertex, named, url_of
+from .gemini_urls import is_vertex, named, url_of
 from .jsonio import loads
 from .parts import cannot, written
 from .reading import as_count, as_dict, as_list
@@ -44,7 +44,6 @@ class GeminiEmbeddings:
     def encode(self, request: EmbedRequest, endpoint: Endpoint) -> bytes:
         if request.upstream is not None:
             cannot("gemini", f"upstream {request.upstream!r}")
-        check_place(endpoint, "embeddings")
         body = _instances(request) if is_vertex(endpoint) else _requests(request)
         return written("gemini", body)
 

@@ -19,7 +19,9 @@ def is_vertex(endpoint: Endpoint) -> bool:
 
 
 def url_of(endpoint: Endpoint, model: str, verb: str) -> str:
-    """``verb``: of the model, such as "generateContent"."""
+    """``verb``: of the model, such as "generateContent". Raises CapabilityError where neither
+    the configuration nor the credentials say whose project it is.
+    """
     if not is_vertex(endpoint):
         version = endpoint.flags.get("api_version", "v1beta")
         return f"{_versioned(endpoint.base_url, version)}/{named(model)}:{verb}"
@@ -28,21 +30,17 @@ def url_of(endpoint: Endpoint, model: str, verb: str) -> str:
     return f"{place}/{_folder(endpoint)}/{quote(model, safe='')}:{verb}"
 
 
-def check_place(endpoint: Endpoint, what: str) -> None:
-    """Raises CapabilityError where the configuration does not say whose project it is."""
-    if is_vertex(endpoint) and not endpoint.auth_config.get("project"):
-        cannot(endpoint.provider, f"{what} without auth_config.project")
-
-
 def named(model: str) -> str:
     """A model as a path names it; tuned ones have a folder of their own."""
     return quote(model if "/" in model else f"models/{model}")
 
 
 def _folder(endpoint: Endpoint) -> str:
-    auth = endpoint.auth_config
-    project, region = quote(str(auth.get("project"))), quote(str(auth.get("region", "global")))
-    return f"projects/{project}/locations/{region}/publishers/google/models"
+    project, region = (endpoint.auth_config.get(name) for name in ("project", "region"))
+    if not project:
+        cannot(endpoint.provider, "this without auth_config.project")
+    place = f"projects/{quote(str(project))}/locations/{quote(str(region or 'global'))}"
+    return f"{place}/publishers/google/models"
 
 
 @lru_cache(maxsize=256)

@@ -149,5 +149,5 @@ def test_predictions_are_read():
 
 def test_a_project_must_be_named():
     place = Endpoint("google_vertex", "https://x.test", auth="google", auth_config={"region": "r"})
-    with pytest.raises(CapabilityError, match=r"google_vertex cannot carry embeddings without"):
-        OPERATION.encode(EmbedRequest(OLDER, ["a"]), place)
+    with pytest.raises(CapabilityError, match=r"google_vertex cannot carry this without auth_con"):
+        OPERATION.build(EmbedRequest(OLDER, ["a"]), b"", Ready(place, "", ()), 0.0)
