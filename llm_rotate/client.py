@@ -28,7 +28,9 @@ from .engine.sync_stream import SyncChatStream
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
 from .helpers.chat_batches import ChatBatches
+from .helpers.contents import Contents
 from .helpers.embeddings import Embeddings
+from .helpers.files import Files
 from .helpers.transcriptions import Transcriptions
 from .keys import Keys
 from .types import ChatMessage, ChatResponse
@@ -40,7 +42,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class LMRotate(ChatBatches, Embeddings, Transcriptions):
+class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -101,7 +103,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         ProviderError of the last attempt.
         """
         check_call(model, messages, kwargs, endpoint)
-        narrowed = self._pool.pinned(kwargs, narrowed_to(key_id, tags, region))
+        narrowed = self._pool.pinned(kwargs, narrowed_to(key_id, tags, region), messages)
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
@@ -149,25 +151,33 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
         check_call(model, messages, kwargs, endpoint)
-        narrowed = narrowed_to(key_id, tags, region)
+        steering = Steering(
+            *(provider, max_retries, timeout, timeouts, max_wait_seconds, affinity),
+            *(key_id, tags, region),
+        )
         request = ChatRequest(
             model, messages, True, max_tokens, temperature, None, kwargs, endpoint
         )
+        return self._stream(request, steering)
+
+    def _stream(self, request: ChatRequest, steering: Steering) -> ChatStream:
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
         pool = self._pool
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
             plan = self._plan(
-                model,
-                provider,
-                pool.pinned(kwargs, narrowed),
-                max_retries,
-                timeout,
-                max_wait_seconds,
-                affinity,
+                request.model,
+                steering.provider,
+                pool.pinned(request.options, narrowed, request.messages),
+                steering.max_retries,
+                steering.timeout,
+                steering.max_wait_seconds,
+                steering.affinity,
             )
-            plan.is_stream, plan.response_format = True, kwargs.get("response_format")
-            opened.append(self._exchange(request, timeouts))
+            plan.is_stream = True
+            plan.response_format = request.options.get(request.format_field)
+            opened.append(self._exchange(request, steering.timeouts))
             if is_cold(plan.stages):
                 await warm()
             return await pool.rotation.run(plan, opened[0])
@@ -324,7 +334,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         plan = self._plan(
             models or request.model,
             steering.provider,
-            self._pool.pinned(request.options, narrowed),
+            self._pool.pinned(request.options, narrowed, getattr(request, "messages", ())),
             steering.max_retries,
             steering.timeout,
             steering.max_wait_seconds,
@@ -333,6 +343,8 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         plan.response_format = request.options.get("response_format")
         plan.stages = alike(plan.stages, type(request))
         exchange = self._exchange(request, steering.timeouts)
+        if is_cold(plan.stages):
+            await warm()
         verdict, run = await self._pool.rotation.run(plan, exchange)
         return self._pool.judge.answered(run, verdict)
 
@@ -349,7 +361,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions):
         pool = self._pool
         defaults = pool.config.defaults
         if isinstance(model, str):
-            stages = pool.stages(model, provider, narrowed)
+            stages = pool.stages(model or None, provider, narrowed)
         else:
             ways = (pool.stages(name, provider, narrowed) for name in model)
             stages = tuple(chain.from_iterable(ways))

@@ -268,7 +268,14 @@ MEDIAN_FUNCTION = 10
 NINETIETH_FUNCTION = 30
 MOST_PARAMETERS = 7
 # Public faces: their parameters are the reference's. Below them seven are the most.
-FACES = ("client", "errors", "helpers.chat_batches", "lmclient.client", "lmclient.limiter")
+FACES = (
+    "client",
+    "errors",
+    "helpers.chat_batches",
+    "helpers.contents",
+    "lmclient.client",
+    "lmclient.limiter",
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

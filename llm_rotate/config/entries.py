@@ -254,7 +254,7 @@ class ProviderConfig(Entry):
     provider_type: Literal["direct", "broker"] = "direct"
     dialect: Dialect = Field(default="openai", validation_alias=AliasChoices("dialect", "adapter"))
     base_url: Address | None = None
-    auth: Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"] = "bearer"
+    auth: Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "google", "none"] = "bearer"
     headers: HeaderFields = Field(default_factory=dict, repr=False)
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
     default_cooldown_seconds: Seconds = 60.0

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..core.wire import Ready
 from ..secrets import SecretError, resolve, scheme_of
-from . import aws, entra
+from . import aws, entra, google_auth
 from .readers import Readers
 from .run import Grant
 from .stages import PoolKey
@@ -44,15 +44,28 @@ async def _off_the_loop(what: str, read: Callable[..., T], *arguments: object) -
 async def read_anew(key: PoolKey) -> str | None:
     """The key's secret as it is now, kept with it; None for servers without keys.
 
-    Where requests are signed it is JSON, see ``aws``. Raises SecretError.
+    Where requests are signed it is JSON, see ``aws``; of Google an access token. Raises
+    SecretError.
     """
     if key.endpoint.auth == "sigv4":
         key.secret = await _aws_secret(key)
+    elif key.endpoint.auth == "google":
+        key.secret = await _google_secret(key)
     elif key.endpoint.auth == "entra":
         key.secret = await _entra_token(key)
     elif key.endpoint.auth != "none" or key.secret_ref:
         key.secret = await look_up(key.secret_ref)
     return key.secret
+
+
+async def _google_secret(key: PoolKey) -> str:
+    """An access token; or an API key, where the secret is one."""
+    given = await look_up(key.secret_ref) if key.secret_ref else None
+    if given is not None and not google_auth.is_json(given):
+        return given
+    source: google_auth.Source = key.source or google_auth.Source(given)
+    key.source = source
+    return (await _off_the_loop("Google's token", source.read)).value
 
 
 async def _aws_secret(key: PoolKey) -> str:
@@ -102,6 +115,11 @@ async def make_ready(grant: Grant) -> Ready:
         ready = replace(ready, sign=aws.signer(secret, key.endpoint), until=until)
     elif key.endpoint.auth == "entra":
         ready = replace(ready, until=grant.clock.wall() + entra.ASKED_AGAIN_SECONDS)
+    elif key.endpoint.auth == "google" and key.source is not None:
+        token = key.source.token
+        account = {"project": token.project, **key.endpoint.auth_config}
+        endpoint = replace(ready.endpoint, auth_config=account)
+        ready = replace(ready, until=token.until, endpoint=endpoint)
     key.ready = ready
     return ready
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from ..core.outcome import Outcome
@@ -78,6 +80,15 @@ def usage_of(value: object) -> Usage:
         ),
         raw=raw,
     )
+
+
+_COUNTS = tuple(field.name for field in fields(Usage) if field.name != "raw")
+
+
+def together(usages: Sequence[Usage]) -> Usage:
+    """The tokens of all; ``raw`` is the last one's."""
+    sums = {name: sum(getattr(each, name) for each in usages) for name in _COUNTS}
+    return Usage(**sums, raw=usages[-1].raw)
 
 
 def _joined(parts: list[dict[str, Any]], *, is_thought: bool) -> str:

@@ -7,6 +7,7 @@ place there (caching is the service's own affair) and are dropped.
 
 from __future__ import annotations
 
+import base64
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -254,3 +255,44 @@ def _by_uri(uri: Any, mime: Any) -> Part:
         cannot(_NAME, f"a file_uri or URL that names no place: {str(uri)[:80]!r}")
     kind = mime or mimetypes.guess_type(uri.partition("?")[0])[0]
     return {"fileData": {"fileUri": uri} | ({"mimeType": kind} if kind else {})}
+
+
+# -- contents that are meant for this provider
+
+
+def native(contents: Any) -> list[Any]:
+    """Contents as the SDK takes them: parts of ours converted, what is its own left alone."""
+    given = (
+        contents if isinstance(contents, list | tuple) and not _is_blob(contents) else [contents]
+    )
+    return [_native(item) for item in given]
+
+
+def _is_blob(item: Any) -> bool:
+    """Bytes with their mime type."""
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], bytes | bytearray)
+
+
+def _native(item: Any) -> Any:
+    if _is_blob(item):
+        return {"inline_data": {"data": bytes(item[0]), "mime_type": item[1]}}
+    if isinstance(item, bytes | bytearray | memoryview):
+        cannot(_NAME, "bytes without mime_type: give {'data': ..., 'mime_type': ...}")
+    if not isinstance(item, Mapping):
+        return item
+    if "data" in item and "mime_type" in item and "type" not in item:
+        return {"inline_data": {"data": bytes(item["data"]), "mime_type": item["mime_type"]}}
+    if "type" in item:
+        return _with_bytes(_part(item))
+    if isinstance(item.get("parts"), list | tuple):
+        parts = native(list(item["parts"]))
+        return {**item, "parts": [{"text": p} if isinstance(p, str) else p for p in parts]}
+    return item
+
+
+def _with_bytes(part: Part) -> Part:
+    """The SDK takes data as bytes, where JSON has base64."""
+    held = part.get("inlineData")
+    if held is None:
+        return part
+    return {"inlineData": {**held, "data": base64.b64decode(held["data"])}}

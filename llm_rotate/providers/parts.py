@@ -94,7 +94,7 @@ def static_headers(
     found |= extra or {}
     found |= {name.lower(): value for name, value in endpoint.headers.items()}
     if secret is not None and endpoint.auth != "none":
-        is_bearer = endpoint.auth in ("bearer", "entra")
+        is_bearer = endpoint.auth in ("bearer", "entra", "google")
         name = "authorization" if is_bearer else endpoint.auth
         found[name] = f"Bearer {secret}" if is_bearer else secret
     return tuple((_token(name), _line(name, value)) for name, value in found.items())

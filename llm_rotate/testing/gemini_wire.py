@@ -75,7 +75,7 @@ class GeminiWire:
             must_call=mode == "ANY",
             called=mode == "NONE" or _ends_in_result(contents),
             thinks=_thinks(config.get("thinkingConfig") or {}),
-            schema=config.get("responseJsonSchema") or config.get("responseSchema"),
+            schema=config.get("responseJsonSchema") or _lowered(config.get("responseSchema")),
         )
 
     def whole(self, call: Call, asked: Asked, reply: Reply) -> dict[str, Any]:

@@ -54,7 +54,7 @@ FIELD_MISTAKES = [
     ({"keys": [KEY], "providers": {"x": SECRET}}, "providers.x: input should be a valid dictionary or instance of ProviderConfig"),
     ({"keys": [KEY], "providers": {"x.y": {"bas_url": "u"}}}, "providers['x.y'].bas_url: no such field; did you mean 'base_url'?"),
     ({"keys": [KEY], "providers": {"x": {"dialect": "antropic"}}}, "providers.x.dialect: not one of its values; did you mean 'anthropic'?"),
-    ({"keys": [KEY], "providers": {"x": {"auth": SECRET}}}, "providers.x.auth: not one of its values; known: bearer, api-key, x-api-key, x-goog-api-key, none"),
+    ({"keys": [KEY], "providers": {"x": {"auth": SECRET}}}, "providers.x.auth: not one of its values; known: bearer, api-key, x-api-key, x-goog-api-key, google, none"),
     ({"keys": [KEY], "providers": {"x": {"name": "y"}}}, "providers.x.name: differs from the name of its entry"),
     ({"keys": [KEY], "providers": {"x": {"headers": {"a b": "c"}}}}, "providers.x.headers: a header's name has characters that no header can carry"),
     ({"keys": [KEY], "providers": {"x": {"headers": {"a": f"{SECRET}\n"}}}}, "providers.x.headers: must be text of characters that a header can carry"),
