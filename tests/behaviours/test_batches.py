@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -438,11 +441,12 @@ class Quiet(Limit):
         plan.room = None
 
 
-def test_four_keys_at_their_limits_are_used_to_the_full_and_refuse_nothing():
+@pytest.mark.parametrize("limit", [Limit, Quiet], ids=["told in headers", "told by nobody"])
+def test_four_keys_at_their_limits_are_used_to_the_full_and_refuse_nothing(limit):
     keys = ("k1", "k2", "k3", "k4")
     world = limited({key: {"limits": {"rpm": 600}} for key in keys})
     for key in keys:
-        world.sim.key(key).slow(0.3)._refuse(Quiet(600, 60.0))
+        world.sim.key(key).slow(0.3)._refuse(limit(600, 60.0))
     ideal = 10_000 / (4 * 600) * 60.0
 
     async def scenario() -> None:
@@ -489,3 +493,18 @@ def test_auto_is_within_a_tenth_of_the_best_fixed_window_where_latency_grows_wit
 
 def test_B02_memory_does_not_grow_with_the_rows():
     assert growth(20_000) < 8.0  # ten thousand answers that were kept would be over 30
+
+
+@pytest.mark.parametrize("face", ["chat_batch_sync", "as_completed_sync"])
+def test_ctrl_c_leaves_nothing_behind(face):
+    with sockets() as world:
+        for key in ("k1", "k2", "k3"):
+            world.sim.key(key).slow(30.0)
+        timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(getattr(world.lm, face)(world.model, PROMPTS))
+        timer.join()
+        assert not world.lm._pool.judge.live
+        world.lm.close_sync()
+        assert world.sim.wait_idle()
