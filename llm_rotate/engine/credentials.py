@@ -62,10 +62,12 @@ async def _google_secret(key: PoolKey) -> str:
     """An access token; or an API key, where the secret is one."""
     given = await look_up(key.secret_ref) if key.secret_ref else None
     if given is not None and not google_auth.is_json(given):
+        key.token = None
         return given
     source: google_auth.Source = key.source or google_auth.Source(given)
     key.source = source
-    return (await _off_the_loop("Google's token", source.read)).value
+    key.token = token = await _off_the_loop("Google's token", source.read)
+    return token.value
 
 
 async def _aws_secret(key: PoolKey) -> str:
@@ -115,8 +117,8 @@ async def make_ready(grant: Grant) -> Ready:
         ready = replace(ready, sign=aws.signer(secret, key.endpoint), until=until)
     elif key.endpoint.auth == "entra":
         ready = replace(ready, until=grant.clock.wall() + entra.ASKED_AGAIN_SECONDS)
-    elif key.endpoint.auth == "google" and key.source is not None:
-        token = key.source.token
+    elif key.token is not None:
+        token: google_auth.Token = key.token
         account = {"project": token.project, **key.endpoint.auth_config}
         endpoint = replace(ready.endpoint, auth_config=account)
         ready = replace(ready, until=token.until, endpoint=endpoint)

@@ -45,7 +45,6 @@ class Source:
         self._lock = threading.Lock()
         self._credentials: Any = None
         self._project: str | None = None
-        self.token: Token | None = None
 
     def read(self) -> Token:
         """A token that is good for minutes. Blocks. Raises SecretError."""
@@ -53,11 +52,9 @@ class Source:
 
         try:
             with self._lock:
-                self.token = self._read()
+                return self._read()
         except (GoogleAuthError, ValueError, OSError) as error:
             reason = redact(str(error), self._secret)
-        else:
-            return self.token
         raise SecretError(f"Google gave no token: {reason}")
 
     def _read(self) -> Token:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from llm_rotate import (
     SecretMissingError,
     configure_from_dict,
 )
+from llm_rotate.engine import google_auth
 from llm_rotate.testing import Simulator
 from tests.behaviours.dialects import health_of, moments
 from tests.behaviours.world import World
@@ -520,6 +523,40 @@ def test_a_token_that_ends_is_renewed(sim: Simulator, monkeypatch: pytest.Monkey
     lm.chat_sync(MODEL, HELLO)
     assert [seen.path == "/token" for seen in sim.log] == [True, False, True, False]
     lm.close_sync()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_token_that_is_being_read_while_the_old_one_is_refused_keeps_its_account(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    """Another call has the key read anew: its reading has, or has not, come to a new source."""
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(account(sim)))
+    lm = vertex(sim, f"file://{file}")
+    begun, free, real = threading.Event(), threading.Event(), google_auth.Source._read
+
+    def slow(source: google_auth.Source) -> google_auth.Token:
+        begun.set()
+        assert free.wait(10)
+        return real(source)
+
+    monkeypatch.setattr(google_auth.Source, "_read", slow)
+
+    async def calls() -> None:
+        key = lm._pool.assembly.keys["v"]
+        asking = asyncio.create_task(lm.chat(MODEL, HELLO))
+        assert await asyncio.to_thread(begun.wait, 10)
+        key.forget()
+        if goes_on:
+            key.source = google_auth.Source("{}")
+        free.set()
+        await asking
+        assert key.ready is not None
+        assert key.ready.until < time.time() + 3600
+        await lm.close()
+
+    asyncio.run(calls())
+    assert "/projects/p1/" in sim.log[-1].path
 
 
 def test_application_default_credentials_bring_their_project(
