@@ -134,6 +134,11 @@ def _assumed(session: Any, base: Any, auth: Mapping[str, Any]) -> dict[str, str]
     }
 
 
+def is_lasting(auth: Mapping[str, Any]) -> bool:
+    """Whether the credentials are given, and do not change by themselves."""
+    return "access_key_id" in auth and "role_arn" not in auth
+
+
 def is_loaded() -> bool:
     """Whether the signer can be used at once."""
     return "botocore.auth" in sys.modules

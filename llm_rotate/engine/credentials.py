@@ -75,7 +75,7 @@ async def _aws_secret(key: PoolKey) -> str:
     if "access_key_id" in auth:
         fields = (auth["access_key_id"], key.secret_ref, auth.get("session_token"))
         given = aws.AccessKey(*[await _resolved(field) for field in fields])
-        if "role_arn" not in auth:
+        if aws.is_lasting(auth):
             return given.written()
     source: aws.Source = key.source or aws.Source(auth, given)
     key.source = source
@@ -109,12 +109,15 @@ async def make_ready(grant: Grant) -> Ready:
     """The grant's key made ready to send, kept for the next one. Raises as read_secret."""
     key: PoolKey = grant.key
     secret = await read_secret(grant)
+    if secret is not None and key.endpoint.auth != "none":
+        _check_sendable(key, secret)
     ready = key.provider.dialect.prepare(secret, key.endpoint)
     if key.endpoint.auth == "sigv4" and secret is not None:
         if not aws.is_loaded():
             await _off_the_loop("botocore", aws.load)
-        until = grant.clock.wall() + aws.ASKED_AGAIN_SECONDS if key.source else ready.until
-        ready = replace(ready, sign=aws.signer(secret, key.endpoint), until=until)
+        until = grant.clock.wall() + aws.ASKED_AGAIN_SECONDS
+        ready = replace(ready, sign=aws.signer(secret, key.endpoint))
+        ready = ready if aws.is_lasting(key.endpoint.auth_config) else replace(ready, until=until)
     elif key.endpoint.auth == "entra":
         ready = replace(ready, until=grant.clock.wall() + entra.ASKED_AGAIN_SECONDS)
     elif key.token is not None:
@@ -124,6 +127,12 @@ async def make_ready(grant: Grant) -> Ready:
         ready = replace(ready, until=token.until, endpoint=endpoint)
     key.ready = ready
     return ready
+
+
+def _check_sendable(key: PoolKey, secret: str) -> None:
+    """Raises SecretError: a secret that cannot be sent is that key's matter alone."""
+    if not (secret.isascii() and secret.isprintable()):
+        raise SecretError(f"the value of {key.shown_ref} has characters that no header can carry")
 
 
 async def has_new_secret(grant: Grant) -> bool:
