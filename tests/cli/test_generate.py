@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from llm_rotate import Event, EventKind
+from llm_rotate.cli.jobs.line import Line
 from llm_rotate.testing import Simulator
 
 from .command import entry, registry, run
@@ -414,3 +416,22 @@ def test_the_reader_of_a_pipe_may_leave(desk: Desk) -> None:
     told = (desk.folder / "err.txt").read_text()
     assert "Traceback" not in told
     assert desk.sim.requests() < 300 or "300 rows done" in told
+
+
+def test_in_a_terminal_a_line_says_how_it_goes(desk: Desk) -> None:
+    write_prompts(desk.folder / "in.jsonl", 5)
+    desk.patch.setattr(sys.stderr, "isatty", lambda: True)
+    done = desk.generate()
+    assert done.status == 0
+    last = done.err.replace("\r\x1b[K", "\n").splitlines()
+    assert last[-1] == "5 rows done"
+    assert last[-2].startswith("5/5  ")
+    assert "0 failed" in last[-2]
+
+
+def test_a_long_wait_does_not_look_like_a_standstill(desk: Desk) -> None:
+    line = Line(None)
+    for seconds in (300.0, 300.0, 5.0):
+        line.hear(Event(0.0, EventKind.WAITING, seconds=seconds))
+    line.hear(Event(0.0, EventKind.CALL_ENDED, seconds=300.0))
+    assert desk.capture.readouterr().err == "waiting 300 s for a key or for room\n"
