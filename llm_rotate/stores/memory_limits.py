@@ -57,6 +57,7 @@ class Buckets:
 
     def reserve(self, lease: Lease, cost: Tokens, now: float) -> None:
         """Takes ``cost`` of every bucket."""
+        self._turn_days(lease.candidate, now)  # a server may have lent it: nobody asked here
         lease.cost = cost
         buckets, lease_id = self._buckets, lease.id
         lease.reservations = tuple(

@@ -21,7 +21,7 @@ from llm_rotate.stores.memory import MemoryStore
 from llm_rotate.stores.redis import RedisStore
 from tests.redis_server import RedisServer
 
-from .direct import Clock, direct_store, done
+from .direct import Clock, TimedStore, direct_store, done
 
 AMOUNTS = st.none() | st.sampled_from([1, 2, 5, 40, 300])
 LIMITS = st.fixed_dictionaries(
@@ -204,3 +204,18 @@ def test_both_stores_keep_the_same_limits(server: RedisServer) -> None:
             suppress_health_check=list(HealthCheck),
         )
         run("runTest").runTest()  # type: ignore[attr-defined]
+
+
+def test_a_request_larger_than_a_slot_can_count_does_not_stop_the_server(
+    server: RedisServer,
+) -> None:
+    """What is counted and what is held of it must agree, or the search for room has no end."""
+    key = BucketSpec("key:a", learns=True)
+    window = [Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"}, (key,))]
+    with server.client() as client:
+        for store in (MemoryStore(), TimedStore(client)):
+            first = done(store.admit(window, 1_000.0, Tokens(10, 10)))
+            store.learn(first, key, [Reading(1, 199_000.0, 200_000.0, 1.0)], 1_000.0)
+            huge = done(store.admit(window, 1_070.0, Tokens(10, 10**10)))
+            store.settle(huge, (), 1_070.0, Tokens())
+            assert isinstance(done(store.admit(window, 1_071.0, Tokens(10, 10))), Lease)
