@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml
 	@echo "installing into $(VENV), once: about half a minute"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --group dev --editable '.[yaml,cli,prices,fast,redis,bedrock,google,azure,tiktoken,keyring,aws,gcp,vault,tables,plot]'
+	@$(BIN)/python -m pip install --quiet --group dev --editable '.[yaml,cli,prices,fast,redis,bedrock,google,azure,tiktoken,keyring,aws,gcp,vault,tables,plot,progress]'
 	@touch $@
 
 clean:

@@ -167,7 +167,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "name": "The name of the entry again; may be left out.",
         "display_name": "A name for people.",
         "provider_type": "A broker passes requests on to upstreams.",
-        "dialect": "Its wire format. `gemini` and `bedrock` are [not there yet](../not-yet.md).",
+        "dialect": "Its wire format.",
         "base_url": "Where its API begins, such as `https://llm.example.com/v1`.",
         "auth": "The header that the secret goes into: `Authorization: Bearer`, `api-key` or "
         "`x-api-key`; `none` for servers without keys.",

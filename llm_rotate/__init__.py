@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .helpers.cache import ResponseCache as ResponseCache
     from .helpers.cache import SQLiteCache as SQLiteCache
     from .helpers.embedding import EmbeddingBatch as EmbeddingBatch
+    from .helpers.progress import Progress as Progress
     from .lmclient.client import LMClient as LMClient
     from .lmclient.client import PoolClient as PoolClient
     from .lmclient.deployment import DeploymentConfig as DeploymentConfig
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from .types import GenerateContentRequest as GenerateContentRequest
     from .types import StreamChunk as StreamChunk
     from .types import TranscriptionResponse as TranscriptionResponse
+    from .types import UploadedFile as UploadedFile
     from .types import Usage as Usage
 
 __version__ = "0.4.0"
@@ -110,6 +112,7 @@ _ROOMS = {
     ),
     "helpers.batch": ("BatchResult",),
     "helpers.cache": ("MemoryCache", "ResponseCache", "SQLiteCache"),
+    "helpers.progress": ("Progress",),
     "helpers.embedding": ("EmbeddingBatch",),
     "lmclient.client": ("LMClient", "PoolClient"),
     "lmclient.deployment": ("DeploymentConfig",),
@@ -133,6 +136,7 @@ _ROOMS = {
         "GenerateContentRequest",
         "StreamChunk",
         "TranscriptionResponse",
+        "UploadedFile",
         "Usage",
     ),
 }

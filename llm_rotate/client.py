@@ -30,6 +30,7 @@ from .errors import ConfigurationError
 from .helpers.chat_batches import ChatBatches
 from .helpers.contents import Contents
 from .helpers.embeddings import Embeddings
+from .helpers.files import Files
 from .helpers.transcriptions import Transcriptions
 from .keys import Keys
 from .types import ChatMessage, ChatResponse
@@ -41,7 +42,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents):
+class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
     """A pool of keys over many providers that behaves like one endpoint.
 
     Every coroutine, stream and context manager has a twin with ``_sync`` at its end, which
@@ -102,7 +103,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents):
         ProviderError of the last attempt.
         """
         check_call(model, messages, kwargs, endpoint)
-        narrowed = self._pool.pinned(kwargs, narrowed_to(key_id, tags, region))
+        narrowed = self._pool.pinned(kwargs, narrowed_to(key_id, tags, region), messages)
         plan = self._plan(
             model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
         )
@@ -168,7 +169,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents):
             plan = self._plan(
                 request.model,
                 steering.provider,
-                pool.pinned(request.options, narrowed),
+                pool.pinned(request.options, narrowed, request.messages),
                 steering.max_retries,
                 steering.timeout,
                 steering.max_wait_seconds,
@@ -333,7 +334,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents):
         plan = self._plan(
             models or request.model,
             steering.provider,
-            self._pool.pinned(request.options, narrowed),
+            self._pool.pinned(request.options, narrowed, getattr(request, "messages", ())),
             steering.max_retries,
             steering.timeout,
             steering.max_wait_seconds,
@@ -360,7 +361,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents):
         pool = self._pool
         defaults = pool.config.defaults
         if isinstance(model, str):
-            stages = pool.stages(model, provider, narrowed)
+            stages = pool.stages(model or None, provider, narrowed)
         else:
             ways = (pool.stages(name, provider, narrowed) for name in model)
             stages = tuple(chain.from_iterable(ways))

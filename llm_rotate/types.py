@@ -189,6 +189,32 @@ class TranscriptionResponse:
 
 
 @dataclass(slots=True)
+class UploadedFile:
+    """A file that a provider keeps.
+
+    ``uri`` names it in requests; ``state`` and ``expires_at`` (RFC 3339) as the provider tells
+    them; ``raw`` is its record as a plain dict. The other fields are those of
+    :class:`ChatResponse`.
+    """
+
+    uri: str
+    name: str = ""
+    mime_type: str = ""
+    size_bytes: int = 0
+    state: str | None = None
+    expires_at: str | None = None
+    provider: str = ""
+    model: str = ""
+    key_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    latency_ms: float = 0.0
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)
+    request_id: str | None = None
+    upstream: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(slots=True)
 class StreamChunk:
     """A piece of a streamed answer.
 

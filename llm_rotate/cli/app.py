@@ -14,7 +14,10 @@ from . import config, keys, operate
 from .chat import chat
 from .demo import demo
 from .health import health
+from .jobs import bench
+from .jobs.embed import embed
 from .jobs.generate import generate
+from .jobs.transcribe import transcribe
 from .wording import Worded
 
 app = typer.Typer(
@@ -27,7 +30,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=Worded)(chat)
-app.command()(generate)
+for work in (generate, embed, transcribe):
+    app.command(cls=Worded)(work)
+app.add_typer(bench.app, name="bench")
 app.command()(health)
 for each in (operate.rest, operate.disable, operate.enable, operate.reset):
     keys.app.command(cls=Worded)(each)

@@ -2,7 +2,10 @@
 
 A reading (of rate-limit headers) lowers a meter to what the provider says is left, less what
 was admitted after that request and not yet answered. The smallest reading stands until its
-reset. A limit stated with it holds beside the configured one. What makes no sense is ignored.
+reset. Where all is back only a window after the last request, the provider's window slides as
+the ring does: what it counts more than the ring goes into the ring, as taken by others, and our
+own comes back as it was taken. A limit stated with it holds beside the configured one. What
+makes no sense is ignored.
 
 A refusal without readings, where no limit is known, gives a guess: a share of what went in
 the last window. It grows by equal steps and is dropped when it has outgrown what it came
@@ -21,6 +24,7 @@ from .meter import REQUESTS, Meter
 
 LONGEST_RESET_SECONDS = 25 * 3_600.0  # the longest day; a header that says more is not believed
 LARGEST_AMOUNT = 1e15
+SLIDING = 0.9  # windows: one that is back so late after a request slides, as the ring does
 LATE_RESET = 1.1  # windows: a limit that takes longer to come back is not one per window
 
 GUESS_SHARE = 0.7
@@ -77,9 +81,13 @@ def observe(
             meter.rate()
         remaining = reading.remaining
         if remaining is not None and 0.0 <= remaining < LARGEST_AMOUNT:
-            _lower(
-                meter, remaining - _on_their_way(bucket, reservation, meter.kind), at + reset, at
-            )
+            left = remaining - _on_their_way(bucket, reservation, meter.kind)
+            if is_per_window and reset >= SLIDING * meter.window and meter.limit < math.inf:
+                # What came back while the answer was on its way is not in it yet.
+                seconds = at - reservation.at + 1 / meter.per_second
+                meter.note_left(left + seconds / meter.pace, at)
+            else:
+                _lower(meter, left, at + reset, at)
 
 
 def _reset_seconds(reading: Reading, spec: BucketSpec) -> float | None:

@@ -33,6 +33,7 @@ FINE_SLOTS = 120
 FEW = 100.0
 BURST_SHARE = 1 / 12  # of the window: 5 s of a minute's rate
 FEWEST_REQUESTS = 3.0  # a smaller bucket of requests starves limits under 12 a minute
+MOST_IN_A_SLOT = 2**32 - 1  # of what others are said to have taken: four bytes
 GRACE_SECONDS = 1e-4  # many small floats added up must not hold back the last of a burst
 REQUESTS = 0  # the kinds of meters, by index
 TOKENS = 1
@@ -181,6 +182,15 @@ class Meter:
         if slot != self.last:
             self._advance(slot)
         return self.total
+
+    def note_left(self, left: float, now: float) -> None:
+        """The provider counts more than the ring does: others took it, at ``now`` at the latest."""
+        others = math.ceil(self.limit - self.taken(now) - math.floor(max(left, 0.0)))
+        place = self.last % self.slots
+        others = min(others, MOST_IN_A_SLOT - self.ring[place])
+        if others > 0:
+            self.ring[place] += others
+            self.total += others
 
     def _advance(self, slot: int) -> None:
         """Forgets the slots that are over. Time never goes back here: the bucket sees to it."""

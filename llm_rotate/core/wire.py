@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from ..errors import CapabilityError
-from ..types import Attempt, ChatResponse, StreamChunk, TranscriptionResponse, Usage
+from ..types import Attempt, ChatResponse, StreamChunk, TranscriptionResponse, UploadedFile, Usage
 from .estimate import Estimator
 from .learned import Reading
 from .outcome import Outcome
@@ -182,7 +182,30 @@ class TranscribeRequest:
         return None
 
 
-Request = ChatRequest | EmbedRequest | TranscribeRequest
+@dataclass(frozen=True, slots=True)
+class FileRequest:
+    """A file that the provider is to keep: ``content`` is its path, or bytes."""
+
+    what: ClassVar[str] = "file uploads"
+    stream: ClassVar[bool] = False
+    endpoint: ClassVar[str | None] = None
+    model: str
+    content: str | bytes = field(repr=False)
+    mime_type: str | None = None
+    display_name: str | None = None
+    upstream: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def units(self, estimator: Estimator) -> float:  # noqa: ARG002 - no prompt
+        """As :meth:`ChatRequest.units`."""
+        return 0.0
+
+    def most_output(self, options: Mapping[str, Any]) -> int | None:  # noqa: ARG002 - as a chat's
+        """It answers nothing."""
+        return 0
+
+
+Request = ChatRequest | EmbedRequest | TranscribeRequest | FileRequest
 
 
 @dataclass(slots=True)
@@ -200,7 +223,7 @@ class Vectors:
     attempts: tuple[Attempt, ...] = ()
 
 
-Response = ChatResponse | Vectors | TranscriptionResponse
+Response = ChatResponse | Vectors | TranscriptionResponse | UploadedFile
 
 
 @dataclass(frozen=True, slots=True)

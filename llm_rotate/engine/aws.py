@@ -109,18 +109,33 @@ class Source:
             raise NoCredentialsError
         if "role_arn" not in self._auth:
             return base
-        role = found_by.AssumeRoleCredentialFetcher(
-            partial(session.create_client, region_name=self._auth.get("region")),
-            base,
-            self._auth["role_arn"],
-            extra_args=_role_arguments(self._auth),
-        )
-        return found_by.DeferredRefreshableCredentials(role.fetch_credentials, "assume-role")
+        fetch = partial(_assumed, session, base, self._auth)
+        return found_by.DeferredRefreshableCredentials(fetch, "assume-role")
 
 
-def _role_arguments(auth: Mapping[str, Any]) -> dict[str, str]:
+def _assumed(session: Any, base: Any, auth: Mapping[str, Any]) -> dict[str, str]:
+    """New credentials of the role, in botocore's words."""
+    given = base.get_frozen_credentials()
+    service = session.create_client(
+        "sts",
+        region_name=auth.get("region"),
+        aws_access_key_id=given.access_key,
+        aws_secret_access_key=given.secret_key,
+        aws_session_token=given.token,
+    )
     external = {"ExternalId": auth["external_id"]} if "external_id" in auth else {}
-    return {"RoleSessionName": _ROLE_SESSION, **external}
+    try:
+        said = service.assume_role(
+            RoleArn=auth["role_arn"], RoleSessionName=_ROLE_SESSION, **external
+        )["Credentials"]
+    finally:
+        service.close()
+    return {
+        "access_key": said["AccessKeyId"],
+        "secret_key": said["SecretAccessKey"],
+        "token": said["SessionToken"],
+        "expiry_time": said["Expiration"].isoformat(),
+    }
 
 
 @contextmanager

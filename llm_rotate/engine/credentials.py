@@ -116,7 +116,10 @@ async def make_ready(grant: Grant) -> Ready:
     elif key.endpoint.auth == "entra":
         ready = replace(ready, until=grant.clock.wall() + entra.ASKED_AGAIN_SECONDS)
     elif key.endpoint.auth == "google" and key.source is not None:
-        ready = replace(ready, until=key.source.token.until)
+        token = key.source.token
+        account = {"project": token.project, **key.endpoint.auth_config}
+        endpoint = replace(ready.endpoint, auth_config=account)
+        ready = replace(ready, until=token.until, endpoint=endpoint)
     key.ready = ready
     return ready
 

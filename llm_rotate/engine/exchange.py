@@ -17,6 +17,7 @@ from ..core.wire import (
     Dialect,
     EmbedRequest,
     EventReader,
+    FileRequest,
     HttpRequest,
     Ready,
     Request,
@@ -29,7 +30,7 @@ from ..types import ChatResponse, StreamChunk
 from .credentials import make_ready
 from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
 from .google_answer import SdkAnswer
-from .google_call import SdkCall, sdk_call
+from .google_call import FileCall, SdkCall, sdk_call
 from .judge import Judge
 from .loops import Served
 from .polling import until_done
@@ -132,7 +133,7 @@ class HttpExchange:
         self._timeouts_of = timeouts
         self._request = request
         self._carrier: Carrier
-        self._body: Body | SdkCall = b""
+        self._body: Body | SdkCall | FileCall = b""
         self._timeouts = USUAL
         self._stage: Stage | None = None
         self._dialect: Dialect  # once a stage is prepared
@@ -156,6 +157,8 @@ class HttpExchange:
             self._body = sdk_call(self._dialect, asked, stage.endpoint)
         else:
             self._body = self._carrier.encode(asked, stage.endpoint)
+            if isinstance(asked, FileRequest) and self._dialect.sdk:
+                self._body = FileCall(asked)
         self._timeouts = self._timeouts_of(stage)
         self._stage = stage
 
@@ -202,7 +205,7 @@ class HttpExchange:
 
     async def _send(self, grant: Grant, ready: Ready) -> Answer:
         body, timeouts = self._body, self._timeouts
-        if isinstance(body, SdkCall):
+        if isinstance(body, SdkCall | FileCall):
             return await self._served.sdk.send(grant, ready, body, timeouts, self._extra)
         wall = self._judge.wall()
         request = self._carrier.build(self._request, body, ready, wall)

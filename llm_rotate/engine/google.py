@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 from ..core.wire import Endpoint, Ready
 from ..errors import ConfigurationError
 from .extra_headers import Pairs
-from .google_answer import Crossing
-from .google_call import SdkCall, read, shape
+from .google_answer import Call, Crossing
+from .google_call import read, shape
 from .google_sdk import genai
 from .readers import Readers
 from .run import Grant
@@ -66,11 +66,11 @@ class SdkClients:
         return held[1]
 
     async def send(
-        self, grant: Grant, ready: Ready, call: SdkCall, timeouts: Timeouts, extra: Pairs
+        self, grant: Grant, ready: Ready, call: Call, timeouts: Timeouts, extra: Pairs
     ) -> Answer:
         """Sends once. Raises as the transport does; BAD_REQUEST: the SDK wrote no request."""
         crossing = Crossing(self._transport, grant, timeouts, extra, call)
-        return await crossing.make(self.of(grant.key, ready).aio.models)
+        return await crossing.make(self.of(grant.key, ready))
 
     async def aclose(self) -> None:
         """Lets go of the clients; a call under way ends with the transport's sockets."""

@@ -11,11 +11,13 @@ from ..core.wire import Headers, HttpRequest, Verdict
 from ..providers.gemini_answer import together, usage_of
 from ..providers.jsonio import loads
 from ..providers.reading import as_dict
-from ..types import Usage
+from ..types import ChatResponse, Usage
 from .extra_headers import Pairs, with_headers
-from .google_call import SdkCall, complaints_of
+from .google_call import FileCall, SdkCall, complaints_of
 from .run import Grant
 from .transport.seam import Answer, Timeouts, Transport, TransportError, Withdrawn
+
+Call = SdkCall | FileCall
 
 
 class _Sent(BaseException):
@@ -48,7 +50,7 @@ class SdkAnswer:
         """Adds what the SDK alone knows."""
         if verdict.outcome is not Outcome.OK:
             verdict.error = self.error
-        elif verdict.value is not None:
+        elif isinstance(verdict.value, ChatResponse):
             verdict.value.parsed = self.parsed
             if len(self.usages) > 1:
                 verdict.value.usage = verdict.used = together(self.usages)
@@ -62,7 +64,7 @@ class Crossing:
     """
 
     def __init__(
-        self, transport: Transport, grant: Grant, timeouts: Timeouts, extra: Pairs, call: SdkCall
+        self, transport: Transport, grant: Grant, timeouts: Timeouts, extra: Pairs, call: Call
     ) -> None:
         self.is_stream = call.is_stream
         self._transport = transport
@@ -74,7 +76,7 @@ class Crossing:
         self._bodies: list[bytearray] = []
         self._is_whole = False
 
-    async def make(self, models: Any) -> Answer:
+    async def make(self, client: Any) -> Answer:
         """The answer of the transport, or one that the SDK has read."""
         from .transport.guest import CROSSING  # noqa: PLC0415 - imports httpx
 
@@ -83,7 +85,7 @@ class Crossing:
         under_way: list[Any] = [self]
         token = CROSSING.set(under_way)
         try:
-            response = await self._run(models)
+            response = await self._call.run(client)
         except _Sent:
             if self._answer is not None:
                 return self._answer
@@ -96,13 +98,6 @@ class Crossing:
             under_way.clear()
         return self._read_by_sdk(response, error)
 
-    async def _run(self, models: Any) -> Any:
-        call = self._call
-        arguments = {"model": call.model, "contents": call.contents, "config": call.config}
-        if call.is_stream:
-            return await anext(await models.generate_content_stream(**arguments))
-        return await models.generate_content(**arguments)
-
     def _read_by_sdk(self, response: Any, error: BaseException | None) -> SdkAnswer:
         if self._answer is None:  # nothing was sent
             words = complaints_of(error) if hasattr(error, "errors") else str(error)
@@ -110,8 +105,8 @@ class Crossing:
         body = bytes(self._bodies[-1]) if self._bodies else b""
         answer = SdkAnswer(self._answer.status, self._answer.headers, body, error)
         if response is not None:
-            answer.parsed = response.parsed
-            if len(self._bodies) > 1:
+            answer.parsed = getattr(response, "parsed", None)
+            if len(self._bodies) > 1 and isinstance(self._call, SdkCall):
                 answer.body = _written(response)
                 answer.usages = [_usage_in(body) for body in self._bodies]
         return answer
@@ -125,7 +120,7 @@ class Crossing:
         go = _always if self._bodies else grant.go  # the first answer is paid for
         answer = await self._transport.send(request, self._timeouts, go, grant.limit_s)
         self._answer, self._is_whole = answer, False
-        if answer.status < 300 and not self._call.is_read:
+        if self._call.is_over(answer.status):
             raise _Sent
         self._bodies.append(bytearray())
         return answer

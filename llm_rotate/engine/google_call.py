@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from ..core.wire import ChatRequest, ContentRequest, Dialect, Endpoint
+from ..core.wire import ChatRequest, ContentRequest, Dialect, Endpoint, FileRequest
 from ..errors import CapabilityError, ConfigurationError
 from ..providers.gemini_contents import native
 from ..providers.jsonio import dumps, loads
@@ -30,6 +31,37 @@ class SdkCall:
     is_read: bool = False
     is_driven: bool = False
 
+    def is_over(self, status: int) -> bool:
+        """Has the SDK done what it is for, once an answer came?"""
+        return status < 300 and not self.is_read
+
+    async def run(self, client: Any) -> Any:
+        """Lets the SDK work."""
+        arguments = {"model": self.model, "contents": self.contents, "config": self.config}
+        models = client.aio.models
+        if self.is_stream:
+            return await anext(await models.generate_content_stream(**arguments))
+        return await models.generate_content(**arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class FileCall:
+    """A file to be uploaded, in pieces."""
+
+    request: FileRequest
+    is_stream: bool = False
+
+    def is_over(self, status: int) -> bool:
+        """A piece that is refused would be sent again."""
+        return status >= 300
+
+    async def run(self, client: Any) -> Any:
+        """As :meth:`SdkCall.run`."""
+        asked = self.request
+        content = io.BytesIO(asked.content) if isinstance(asked.content, bytes) else asked.content
+        told = {"mime_type": asked.mime_type, "display_name": asked.display_name}
+        return await client.aio.files.upload(file=content, config=told)
+
 
 def sdk_call(dialect: Dialect, request: ChatRequest, endpoint: Endpoint) -> SdkCall:
     """What a request means to the SDK. Raises CapabilityError, and ConfigurationError for
@@ -39,7 +71,16 @@ def sdk_call(dialect: Dialect, request: ChatRequest, endpoint: Endpoint) -> SdkC
         return _content_call(request)
     found = read(dialect.encode(request, endpoint))
     _alone(found.config)
-    return SdkCall(request.model, found.contents, found.config, request.stream)
+    return SdkCall(request.model, _cheap(found.contents), found.config, request.stream)
+
+
+def _cheap(contents: list[Any]) -> Any:
+    """The same in the form that the SDK checks fastest: it tries a content in a list against
+    all that could stand there, which takes longer than everything else that it does.
+    """
+    if len(contents) == 1:
+        return contents[0]
+    return [content.model_dump(exclude_none=True) for content in contents]
 
 
 def _alone(config: Any, *, calls_functions: bool = False) -> None:

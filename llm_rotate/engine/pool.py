@@ -109,9 +109,14 @@ class Pool:
         """US dollars; None where no price is known."""
         return self._now.prices(provider, model, usage)
 
-    def pinned(self, options: Mapping[str, Any], narrowed: Narrowed | None) -> Narrowed | None:
-        """``narrowed``, and to the one key that can go on from what the keywords name."""
-        return self.holders.narrow(options, narrowed, self.assembly)
+    def pinned(
+        self, options: Mapping[str, Any], narrowed: Narrowed | None, messages: Sequence[Any] = ()
+    ) -> Narrowed | None:
+        """``narrowed``, and to the one key that can go on from what the keywords name, or that
+        sent the file in the messages.
+        """
+        narrowed = self.holders.narrow(options, narrowed, self.assembly)
+        return self.holders.with_files(messages, narrowed, self.assembly)
 
     # -- stages
 

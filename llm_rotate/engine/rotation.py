@@ -323,6 +323,9 @@ class Rotation:
 
 
 def _is_hopeless(state: KeyState) -> bool:
+    """A wrong secret or permission; money that was still used up when it was asked for again."""
+    if state.outcome is Outcome.QUOTA_EXHAUSTED:
+        return state.failed_trials > 0
     return state.outcome is not None and FAULTS[state.outcome].effect in HOPELESS
 
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from ..errors import BatchError, ConfigurationError
 from ..types import Usage
 from .meter import Meter
+from .progress import Board, ProgressWish
 from .window import Row, Window
 
 R = TypeVar("R")
@@ -67,6 +68,7 @@ class Wishes:
     on_progress: OnProgress | None = None
     on_result: OnResult | None = None
     collect: bool = True
+    progress: ProgressWish = None
 
     def __post_init__(self) -> None:
         if not self.collect and self.on_result is None:
@@ -122,21 +124,20 @@ class Delivery(Generic[R]):
         return len(self.batch.untaken) >= MOST_UNTAKEN
 
 
-async def run_batch(
-    window: Window[Any, R], wishes: Wishes, meter: Meter | None = None
-) -> BatchResult[R]:
+async def run_batch(window: Window[Any, R], wishes: Wishes, meter: Meter) -> BatchResult[R]:
     """Works through the window. Raises BatchError, with what is done, if its inputs raise."""
     delivery: Delivery[R] = Delivery(window.total, wishes)
     batch = delivery.batch
     try:
-        async with aclosing(window):
-            while row := await _next(window, batch):
-                await delivery.take(row)
-                if delivery.is_refused:
-                    window.stop()
+        with Board(wishes.progress, window.total, meter) as board:
+            async with aclosing(window):
+                while row := await _next(window, batch):
+                    await delivery.take(row)
+                    board.note(batch.completed, batch.failed)
+                    if delivery.is_refused:
+                        window.stop()
     finally:
-        if meter is not None:
-            batch.usage = meter.usage
+        batch.usage = meter.usage
     if delivery.is_refused:
         raise BatchError(
             "the batch was stopped: on_result raised for row after row, and with collect=False "

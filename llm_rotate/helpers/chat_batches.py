@@ -22,6 +22,7 @@ from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch
 from .cache import ResponseCache
 from .chat import Asker, Handling, Models, finishing
 from .meter import Meter
+from .progress import ProgressWish
 from .recall import Equals
 from .source import Source
 from .width import MaxParallel, width_of
@@ -34,6 +35,7 @@ OF_BATCHES = (
     "on_progress",
     "on_result",
     "collect",
+    "progress",
     "keep_raw",
     "postprocess",
     "dedupe",
@@ -57,6 +59,7 @@ class ChatBatches:
         on_progress: OnProgress | None = None,
         on_result: OnResult | None = None,
         collect: bool = True,
+        progress: ProgressWish = None,
         keep_raw: bool = True,
         postprocess: Callable[[ChatResponse], Any] | None = None,
         dedupe: bool = False,
@@ -74,7 +77,8 @@ class ChatBatches:
         each row; ``total`` is None where the inputs have no length. ``on_result(index, result,
         error)``: for each row as it comes; both may be async, one is called at a time, and
         what they raise is logged and loses nothing. ``collect=False``: keeps no results, so
-        that memory does not grow. ``keep_raw=False``: drops the providers' own answers.
+        that memory does not grow. ``progress``: "rich" or "tqdm" draws a bar, a function gets
+        a Progress up to ten times a second. ``keep_raw=False``: drops the providers' own answers.
         ``postprocess``: what it makes of an answer, awaited if it is async, is the result; an
         error that it raises is the row's, with the answer as ``error.answer``. ``dedupe``: equal
         requests of this batch are sent once. ``cache``: answers are looked up there, and kept.
@@ -84,8 +88,9 @@ class ChatBatches:
         Raises ConfigurationError before anything is sent, BatchError with what is done if the
         inputs raise.
         """
-        wishes = Wishes(return_exceptions, on_progress, on_result, collect)
-        meter, handling = Meter(), Handling(keep_raw, postprocess, dedupe, cache)
+        wishes = Wishes(return_exceptions, on_progress, on_result, collect, progress)
+        meter = Meter(self._pool.judge.books.price if progress else None, self._pool.clock.now)
+        handling = Handling(keep_raw, postprocess, dedupe, cache)
         window = self._window(model, inputs, max_parallel_requests, handling, kwargs, meter)
         return await run_batch(window, wishes, meter)
 

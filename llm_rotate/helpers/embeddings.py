@@ -32,6 +32,7 @@ from .embedding import (
 )
 from .groups import Groups, GroupWindow
 from .meter import Meter
+from .progress import ProgressWish
 from .width import width_of
 
 # Texts in one request: few enough that one bad text costs few requests to be found.
@@ -47,6 +48,7 @@ OF_EMBEDDINGS = (
     "on_progress",
     "on_result",
     "collect",
+    "progress",
 )
 Texts = Iterable[str] | AsyncIterable[str]
 
@@ -98,6 +100,7 @@ class Embeddings:
         on_progress: OnProgress | None = None,
         on_result: OnResult | None = None,
         collect: bool = True,
+        progress: ProgressWish = None,
         **kwargs: Any,
     ) -> EmbeddingBatch:
         """Every text as a vector, several in one request: results in the order of the texts,
@@ -107,15 +110,16 @@ class Embeddings:
         the provider takes fewer or they are long. A text that the provider refuses is found by
         halving, and fails alone. ``usage`` of each result is its share of what was billed, by
         length. ``as_array=True``: the batch's ``array`` holds all vectors.
-        ``max_parallel_requests``: requests under way at a time. The callbacks, ``collect`` and
-        ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
+        ``max_parallel_requests``: requests under way at a time. The callbacks, ``collect``,
+        ``progress`` and ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
         :meth:`embed`'s, except that a row waits for a key without limit unless
         ``max_wait_seconds`` is given.
 
         Raises ConfigurationError before anything is sent, BatchError with what is done if the
         texts raise.
         """
-        wishes, meter = Wishes(return_exceptions, on_progress, on_result, collect), Meter()
+        wishes = Wishes(return_exceptions, on_progress, on_result, collect, progress)
+        meter = Meter(self._pool.judge.books.price if progress else None, self._pool.clock.now)
         window = self._embedding(model, texts, kwargs, meter)
         batch = await run_batch(window, wishes, meter)
         return stacked(batch, as_array=bool(kwargs.get("as_array")))

@@ -115,7 +115,7 @@ def _of_file(file: Any, filename: str | None, most: int | None, left: ExitStack)
     named = filename or _name_of(file)
     try:
         if not getattr(file, "seekable", bool)():
-            file = left.enter_context(_copied(file, most, named or "the recording"))
+            file = _copied(file, most, named or "the recording", left)
         start = file.tell()
         size = file.seek(0, os.SEEK_END) - start
         file.seek(start)
@@ -136,18 +136,17 @@ def _of_file(file: Any, filename: str | None, most: int | None, left: ExitStack)
     return Recording(name, Upload(size, lambda: _reading(rewound, size, name)))
 
 
-def _copied(file: Any, most: int | None, name: str) -> IO[bytes]:
-    """A stream that cannot be rewound, on disk, as another key may have to hear it again."""
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+def _copied(file: Any, most: int | None, name: str, left: ExitStack) -> IO[bytes]:
+    """A stream that cannot be rewound, on disk, as another key may have to hear it again.
+
+    A call that is cancelled meanwhile closes the copy, which ends the copying.
+    """
+    copy = left.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - ``left`` closes it
     size = 0
-    try:
-        while piece := file.read(PIECE):
-            size += copy.write(piece)
-            _bounded(name, size, most)
-        copy.seek(0)
-    except BaseException:
-        copy.close()
-        raise
+    while piece := file.read(PIECE):
+        size += copy.write(piece)
+        _bounded(name, size, most)
+    copy.seek(0)
     return copy
 
 

@@ -25,6 +25,7 @@ from ..types import TranscriptionResponse
 from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch
 from .chat import Models, Spray
 from .meter import Meter
+from .progress import ProgressWish
 from .recording import AudioInput, recorded
 from .source import Source
 from .transcription import check_split, in_pieces, request_of
@@ -43,6 +44,7 @@ OF_TRANSCRIPTIONS = (
     "on_progress",
     "on_result",
     "collect",
+    "progress",
 )
 
 
@@ -110,20 +112,22 @@ class Transcriptions:
         on_progress: OnProgress | None = None,
         on_result: OnResult | None = None,
         collect: bool = True,
+        progress: ProgressWish = None,
         **kwargs: Any,
     ) -> BatchResult[TranscriptionResponse]:
         """Every recording as text: results in the order of the recordings, errors beside them.
 
         ``model``: a name, several, or {name: weight}; each row goes to one of them by weight.
-        ``max_parallel_requests``: recordings under way at a time. The callbacks, ``collect``
-        and ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
+        ``max_parallel_requests``: recordings under way at a time. The callbacks, ``collect``,
+        ``progress`` and ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
         :meth:`transcribe`'s, except that a row waits for a key without limit unless
         ``max_wait_seconds`` is given.
 
         Raises ConfigurationError before anything is sent, BatchError with what is done if the
         recordings raise.
         """
-        wishes, meter = Wishes(return_exceptions, on_progress, on_result, collect), Meter()
+        wishes = Wishes(return_exceptions, on_progress, on_result, collect, progress)
+        meter = Meter(self._pool.judge.books.price if progress else None, self._pool.clock.now)
         window = self._transcribing(model, recordings, kwargs, meter)
         return await run_batch(window, wishes, meter)
 

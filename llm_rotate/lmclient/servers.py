@@ -35,6 +35,9 @@ COMPATIBLE = frozenset(
 UNNAMED = "server"  # the provider of a bare name at an address of nobody's
 ELSEWHERE = "openai_compatible"  # openai/NAME at another address: none of OpenAI's own spellings
 
+# Their credentials may come from the machine itself.
+FIND_THEIR_OWN = frozenset({"aws_bedrock", "google_vertex"})
+
 # Fields of extra_kwargs: to the limits of a key, to its auth_config, to the key itself.
 LIMITS: Mapping[str, str] = {
     **{name: name for name in ("rpm", "tpm", "rpd", "tpd", "input_tpm", "output_tpm")},
@@ -51,6 +54,8 @@ AUTH: Mapping[str, str] = {
     "aws_region_name": "region",
     "vertex_location": "region",
     "project": "project",
+    **{name: name for name in ("tenant_id", "client_id", "azure_ad_token_provider")},
+    "aws_profile_name": "profile",
     "vertex_project": "project",
 }
 OWN = ("weight", "priority", "tags", "metadata")
@@ -84,7 +89,8 @@ class Servers:
                 continue
             name = key["provider"]
             variables = built_in().get(name, {}).get("env")
-            if variables:
+            has_tokens = "azure_ad_token_provider" in key.get("auth_config", {})
+            if variables and name not in FIND_THEIR_OWN and not has_tokens:
                 raise ConfigurationError(f"no key of {name}: set {variables[0]}, or give api_key")
             if self.providers.get(name, {}).get("auth") == "bearer":
                 key["secret_ref"] = "literal://none"  # noqa: S105 - it says so
@@ -142,7 +148,7 @@ def at_one_endpoint(model: str, api_base: str | None, api_key: str | None) -> Se
             )
         return servers
     servers.models[place.asked] = 1.0
-    address = _address(place)
+    address = {**_said_by_variables(place), **_address(place)}
     found = [{"key_id": place.provider, "secret_ref": f"literal://{api_key}"}]
     for key in found if api_key else keys_from_environment(place) or [{"key_id": place.provider}]:
         servers.add(place, {**key, **_joined(address, key)})
@@ -232,7 +238,7 @@ def _all_from_environment(place: Place) -> list[dict[str, Any]]:
 
 
 def _key(label: str, deployment: DeploymentConfig, place: Place) -> dict[str, Any]:
-    key: dict[str, Any] = {"models": [place.model], **_address(place)}
+    key: dict[str, Any] = {"models": [place.model], **_said_by_variables(place), **_address(place)}
     _sort_in(key, label, deployment.extra_kwargs or {})
     if deployment.api_key:
         key["secret_ref"] = f"literal://{deployment.api_key}"
@@ -240,6 +246,13 @@ def _key(label: str, deployment: DeploymentConfig, place: Place) -> dict[str, An
         found = keys_from_environment(place)
         key = {**(found[0] if found else {}), **key, **_joined(key, found[0] if found else {})}
     return {**key, "key_id": label}
+
+
+def _said_by_variables(place: Place) -> dict[str, Any]:
+    """What the environment says of a provider beside its keys: a region, an address."""
+    named = built_in().get(place.provider, {}).get("env_auth_config", {})
+    found = {field: os.environ[name] for field, name in named.items() if os.environ.get(name)}
+    return {"auth_config": found} if found else {}
 
 
 def _address(place: Place) -> dict[str, Any]:

@@ -26,6 +26,8 @@ _OPENAI_UNKNOWN_URL = "https://github.com/InternLM/MindSearch/issues/150"
 _OPENAI_INVALID_URL = "https://github.com/harry0703/MoneyPrinterTurbo/issues/57"
 _OPENAI_POLICY = "https://github.com/alan-turing-institute/t0-1/issues/69"
 _OPENAI_SDK = "codes of a failed response in the openai package, version 3"
+_OPENAI_RESPONSES = "https://github.com/n8n-io/n8n/issues/18352"
+_OPENAI_NO_CHAT = "https://github.com/micz/ThunderAI/issues/570"
 _OPENAI_SAFETY = "https://github.com/microsoft/PyRIT/pull/1463"
 _AZURE = "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter"
 _AZURE_REST = "https://learn.microsoft.com/azure/ai-foundry/openai/reference"
@@ -195,6 +197,9 @@ OPENAI = Tongue(
         Row(Outcome.QUOTA_EXHAUSTED, _OPENAI, 429, text="exceeded your current quota"),
         Row(Outcome.AUTH_FAILED, _XAI, 400, text="incorrect api key provided", key_sign=True),
         Row(Outcome.BAD_REQUEST, _OPENAI_INVALID_URL, 404, text="invalid url"),
+        # The model is there, but not at this endpoint: no key can change that.
+        Row(Outcome.BAD_REQUEST, _OPENAI_RESPONSES, 404, text="only supported in v1/responses"),
+        Row(Outcome.BAD_REQUEST, _OPENAI_NO_CHAT, 404, text="not supported in the v1/chat/"),
     ),
     statuses={
         "invalid_request_error": 400,

@@ -16,6 +16,7 @@ from ..core.wire import (
     EmbedRequest,
     Endpoint,
     EventReader,
+    FileRequest,
     Headers,
     Operation,
     Ready,
@@ -28,6 +29,7 @@ from .gemini_answer import GeminiTally, response_of
 from .gemini_audio import GeminiTranscriptions
 from .gemini_contents import split, tool_choice, tools
 from .gemini_embeddings import GeminiEmbeddings
+from .gemini_files import GeminiFiles
 from .jsonio import loads
 from .parts import cannot, static_headers, written
 from .reading import as_dict
@@ -52,6 +54,7 @@ class GeminiContents:
     operations: Mapping[type, Operation] = {
         EmbedRequest: GeminiEmbeddings(),
         TranscribeRequest: GeminiTranscriptions(),
+        FileRequest: GeminiFiles(),
     }
 
     def prepare(self, secret: str | None, endpoint: Endpoint) -> Ready:

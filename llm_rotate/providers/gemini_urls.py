@@ -1,4 +1,4 @@
-"""Where Gemini has the operations that are sent without an SDK."""
+"""Where Gemini has the operations that are sent without an SDK, at AI Studio and at Vertex."""
 
 from __future__ import annotations
 
@@ -7,24 +7,43 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from ..core.wire import Endpoint
+from .parts import cannot
 
 _VERSIONED = re.compile(r".*/v\d\w*")
-_VERSION = "v1beta"
+_GLOBAL = re.compile(r"https://global-(aiplatform\.googleapis\.com)")  # there is no such host
+
+
+def is_vertex(endpoint: Endpoint) -> bool:
+    """Its keys are tokens, and its paths name a project."""
+    return endpoint.auth == "google"
 
 
 def url_of(endpoint: Endpoint, model: str, verb: str) -> str:
-    """``verb``: of the model, such as "generateContent"."""
-    return _url(endpoint.base_url, endpoint.flags.get("api_version", _VERSION), model, verb)
-
-
-@lru_cache(maxsize=256)
-def _url(base: str, version: str, model: str, verb: str) -> str:
-    base = base.rstrip("/")
-    if not _VERSIONED.fullmatch(base):
-        base = f"{base}/{version}"
-    return f"{base}/{named(model)}:{verb}"
+    """``verb``: of the model, such as "generateContent". Raises CapabilityError where neither
+    the configuration nor the credentials say whose project it is.
+    """
+    if not is_vertex(endpoint):
+        version = endpoint.flags.get("api_version", "v1beta")
+        return f"{_versioned(endpoint.base_url, version)}/{named(model)}:{verb}"
+    base = _GLOBAL.sub(r"https://\1", endpoint.base_url)
+    place = _versioned(base, endpoint.flags.get("api_version", "v1"))
+    return f"{place}/{_folder(endpoint)}/{quote(model, safe='')}:{verb}"
 
 
 def named(model: str) -> str:
     """A model as a path names it; tuned ones have a folder of their own."""
     return quote(model if "/" in model else f"models/{model}")
+
+
+def _folder(endpoint: Endpoint) -> str:
+    project, region = (endpoint.auth_config.get(name) for name in ("project", "region"))
+    if not project:
+        cannot(endpoint.provider, "this without auth_config.project")
+    place = f"projects/{quote(str(project))}/locations/{quote(str(region or 'global'))}"
+    return f"{place}/publishers/google/models"
+
+
+@lru_cache(maxsize=256)
+def _versioned(base: str, version: str) -> str:
+    base = base.rstrip("/")
+    return base if _VERSIONED.fullmatch(base) else f"{base}/{version}"

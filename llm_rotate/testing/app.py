@@ -23,6 +23,7 @@ from .exchange import Seen, SimAnswer, SimRequest
 from .faults import Faults
 from .gemini_embeddings_wire import GeminiEmbeddingsWire
 from .gemini_wire import GeminiWire
+from .google_files import GoogleFiles
 from .google_tokens import token_for
 from .multipart import form_of
 from .openai_wire import OpenAIWire
@@ -64,6 +65,7 @@ class Simulator:
         self._providers: dict[str, ProviderScript] = {}
         self._upstreams: dict[str, UpstreamScript] = {}
         self._responses = ResponsesWire()
+        self._google_files = GoogleFiles()
         self._wires: Mapping[str, Wire] = {
             "openai": OpenAIWire(),
             "openai_responses": self._responses,
@@ -303,6 +305,10 @@ class Simulator:
         if (token := token_for(request, self.secret)) is not None:
             plan.body = json.dumps(token)
             return plan
+        if (sent := self._google_files.answer(request, seen.key, call)) is not None:
+            if (told := self._keys.get(seen.key)) is not None:
+                told.apply(sent, Visit(self._requests[seen.key], seen.at, "", stream=False))
+            return sent
         is_look = request.method == "GET" and "/responses/" in request.path
         if wire is None or (request.method != "POST" and not is_look):
             plan.refusal = Refusal("status", status=404 if wire is None else 405)
@@ -340,6 +346,7 @@ class Simulator:
             return
         if seen.provider == "openrouter":
             seen.upstream = self._upstream(plan, call, visit)
+        plan.refusal = plan.refusal or self._google_files.refusal(call.body, seen.key)
         if self._faults is not None and not plan.settled:
             self._faults.edit(plan, visit)
 

@@ -1,4 +1,4 @@
-"""Gemini's batchEmbedContents."""
+"""Embeddings of Gemini: batchEmbedContents at AI Studio, predict at Vertex."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ class GeminiEmbeddingsWire(GeminiWire):
 
     def whole(self, call: Call, asked: Asked, reply: Reply) -> dict[str, Any]:
         del reply
+        if "instances" in call.body:
+            return _predictions(call)
         sizes = [each.get("outputDimensionality", DIMENSIONS) for each in call.body["requests"]]
         pairs = zip(_texts(call), sizes, strict=True)
         return {
@@ -43,7 +45,25 @@ class GeminiEmbeddingsWire(GeminiWire):
         }
 
 
+def _predictions(call: Call) -> dict[str, Any]:
+    size = (call.body.get("parameters") or {}).get("outputDimensionality", DIMENSIONS)
+    return {
+        "predictions": [
+            {
+                "embeddings": {
+                    "values": list(vector(text, size)),
+                    "statistics": {"truncated": False, "token_count": words.count(text)},
+                }
+            }
+            for text in _texts(call)
+        ]
+    }
+
+
 def _texts(call: Call) -> Sequence[str]:
+    instances = call.body.get("instances")
+    if isinstance(instances, list):
+        return [str((each or {}).get("content") or "") for each in instances]
     requests = call.body.get("requests")
     if not isinstance(requests, list) or not all(isinstance(each, dict) for each in requests):
         return ()

@@ -14,6 +14,7 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     "/audio/transcriptions": ("openai transcriptions", "openai"),
     "/messages": ("anthropic", "anthropic"),
     ":batchEmbedContents": ("gemini embeddings", "google_ai_studio"),
+    ":predict": ("gemini embeddings", "google_vertex"),
     ":generateContent": ("gemini", "google_ai_studio"),
     ":streamGenerateContent": ("gemini", "google_ai_studio"),
     "/converse": ("bedrock", "aws_bedrock"),

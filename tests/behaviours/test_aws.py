@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import stat
@@ -274,11 +275,12 @@ class SecurityTokenService(BaseHTTPRequestHandler):
     """Answers AssumeRole."""
 
     roles: list[dict[str, list[str]]]
+    life_s: float
 
     def do_POST(self) -> None:
         asked_for = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
         self.roles.append(asked_for)
-        until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        until = (datetime.now(UTC) + timedelta(seconds=self.life_s)).isoformat()
         body = (
             '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>'
             "<Credentials><AccessKeyId>AKIASIM-k1</AccessKeyId>"
@@ -296,8 +298,10 @@ class SecurityTokenService(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def token_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, list[str]]]]:
-    SecurityTokenService.roles = []
+def token_service(
+    monkeypatch: pytest.MonkeyPatch, life_s: float = 3600
+) -> Iterator[list[dict[str, list[str]]]]:
+    SecurityTokenService.roles, SecurityTokenService.life_s = [], life_s
     server = ThreadingHTTPServer(("127.0.0.1", 0), SecurityTokenService)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -310,9 +314,6 @@ def token_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, li
         server.server_close()
 
 
-@pytest.mark.filterwarnings(
-    "ignore:unclosed:ResourceWarning"
-)  # botocore keeps its client's sockets
 def test_a_role_is_assumed_once_for_many_calls(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -330,8 +331,27 @@ def test_a_role_is_assumed_once_for_many_calls(
     assert {answer.content for answer in answers} == {"You said: hello"}
     assert set(asked(world)) == {"k1"}
     assert all(secret not in caplog.text for secret in ("sk-sim", "of-a-role"))
+    gc.collect()  # what was left open would be told of
     [assumed] = roles
     assert (assumed["RoleArn"], assumed["ExternalId"]) == ([role["role_arn"]], ["e-1"])
+
+
+def test_a_role_is_assumed_anew_before_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = {"role_arn": "arn:aws:iam::123456789012:role/r"}
+
+    async def scenario() -> None:
+        for _ in range(3):
+            await world.chat()
+        assert len(roles) == 1
+        await asyncio.sleep(61)
+        await world.chat()
+        assert len(roles) == 2
+
+    with (
+        token_service(monkeypatch, life_s=660) as roles,  # botocore asks anew below 15 minutes
+        world_of(fake_time, "k1", access_key_id="AKIA-of-the-user", **role) as world,
+    ):
+        world.run(scenario)
 
 
 # -- what is lent

@@ -438,11 +438,12 @@ class Quiet(Limit):
         plan.room = None
 
 
-def test_four_keys_at_their_limits_are_used_to_the_full_and_refuse_nothing():
+@pytest.mark.parametrize("limit", [Limit, Quiet], ids=["told in headers", "told by nobody"])
+def test_four_keys_at_their_limits_are_used_to_the_full_and_refuse_nothing(limit):
     keys = ("k1", "k2", "k3", "k4")
     world = limited({key: {"limits": {"rpm": 600}} for key in keys})
     for key in keys:
-        world.sim.key(key).slow(0.3)._refuse(Quiet(600, 60.0))
+        world.sim.key(key).slow(0.3)._refuse(limit(600, 60.0))
     ideal = 10_000 / (4 * 600) * 60.0
 
     async def scenario() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -335,3 +337,26 @@ def test_gemini_embeds_many_at_a_time():
     assert len(world.sim.log[0].body["requests"]) == 100
     assert batch[3].embedding == list(vector(TEXTS[3], 8))
     assert batch.usage.total_tokens == world.sim.tokens()
+
+
+def test_B02_memory_does_not_grow_with_the_texts():
+    def most_of(count: int) -> int:
+        world = World(["k1"])
+        world.sim.log = deque(maxlen=1)
+
+        async def scenario():
+            texts = (f"text number {number} " + "word " * 20 for number in range(count))
+            seen = 0
+            async for _ in world.lm.embed_as_completed(MODEL, texts, max_parallel_requests=4):
+                seen += 1
+            assert seen == count
+
+        tracemalloc.start()
+        try:
+            world.run(scenario)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    most_of(500)  # what is imported and cached is there
+    assert most_of(4_000) - most_of(1_000) < 1_000_000

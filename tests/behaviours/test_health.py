@@ -24,7 +24,7 @@ from .dialects import (
     REFUSED_AS,
     all_answered,
     asked,
-    each_dialect,
+    each_service,
     health_of,
     moments,
     provider_health,
@@ -36,6 +36,7 @@ OTHER_MODEL = {
     "anthropic": "claude-sonnet-4-5",
     "google_ai_studio": "gemini-2.5-pro",
     "openai_responses": "gpt-5",
+    "azure_openai": "gpt-4o",
     "aws_bedrock": "amazon.nova-lite-v1:0",
 }
 NAMED_DEFAULTS = {"cooldown_seconds": 30, "quarantine_seconds": 300}
@@ -44,7 +45,7 @@ NAMED_DEFAULTS = {"cooldown_seconds": 30, "quarantine_seconds": 300}
 # -- R05
 
 
-@each_dialect
+@each_service
 def test_R05_a_401_quarantines_at_once_and_the_call_succeeds_elsewhere(provider: str) -> None:
     world = World(["a", "b"], provider=provider)
     world.sim.key("a").bad_key()
@@ -62,7 +63,7 @@ def test_R05_a_401_quarantines_at_once_and_the_call_succeeds_elsewhere(provider:
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("most", [3, 5])
 def test_R05_disabled_only_after_that_many_in_a_row_with_trials_between(
     provider: str, most: int
@@ -91,7 +92,7 @@ def test_R05_disabled_only_after_that_many_in_a_row_with_trials_between(
     assert trials == pytest.approx(between, abs=20)
 
 
-@each_dialect
+@each_service
 def test_R05_a_success_between_starts_the_count_anew(provider: str) -> None:
     defaults = {**NAMED_DEFAULTS, "max_consecutive_failures": 3}
     world = World(["a"], provider=provider, defaults=defaults)
@@ -107,7 +108,7 @@ def test_R05_a_success_between_starts_the_count_anew(provider: str) -> None:
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("order", [(429, 429, 403), (403, 429, 429), (429, 403, 429)])
 def test_R05_two_429s_and_one_403_never_disable(provider: str, order: tuple[int, ...]) -> None:
     defaults = {**NAMED_DEFAULTS, "max_consecutive_failures": 3}
@@ -126,7 +127,7 @@ def test_R05_two_429s_and_one_403_never_disable(provider: str, order: tuple[int,
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R05_a_hundred_refusals_of_other_kinds_never_disable(provider: str) -> None:
     world = World(["a"], provider=provider, defaults={"max_consecutive_failures": 3})
     die = random.Random(7)
@@ -145,7 +146,7 @@ def test_R05_a_hundred_refusals_of_other_kinds_never_disable(provider: str) -> N
 # -- R07
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("status", [403, 404])
 def test_R07_refused_for_one_model_the_key_rests_for_that_model_only(
     provider: str, status: int
@@ -198,7 +199,7 @@ QUOTA: dict[str, list[tuple[int, Any]]] = {
         (402, None),
     ],
 }  # fmt: skip
-QUOTA["openai_responses"] = QUOTA["openai"]
+QUOTA["openai_responses"] = QUOTA["azure_openai"] = QUOTA["openai"]
 QUOTA_CASES = [(provider, *row) for provider, rows in QUOTA.items() for row in rows]
 
 
@@ -223,7 +224,7 @@ def test_R08_an_empty_purse_is_out_for_quarantine(provider: str, status: int, bo
     assert moments(world, "a") == [0.0, 300.0]
 
 
-@each_dialect
+@each_service
 def test_R08_a_plain_429_is_no_empty_purse(provider: str) -> None:
     world = World(["a", "b"], provider=provider, defaults=NAMED_DEFAULTS)
     world.sim.key("a").then(429)
@@ -241,7 +242,7 @@ def test_R08_a_plain_429_is_no_empty_purse(provider: str) -> None:
 # -- R09
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("status", [500, 502, 503, 529])
 def test_R09_a_provider_that_fails_twice_is_asked_three_times(provider: str, status: int) -> None:
     world = World(["a"], provider=provider)
@@ -266,7 +267,7 @@ def test_R09_a_provider_that_fails_twice_is_asked_three_times(provider: str, sta
     assert [late - early for early, late in itertools.pairwise(seen)] == pytest.approx(paused)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_R09_max_retries_is_counted(provider: str, retries: int) -> None:
     world = World(["a"], provider=provider)
@@ -281,7 +282,7 @@ def test_R09_max_retries_is_counted(provider: str, retries: int) -> None:
     assert world.sim.requests() == retries + 1
 
 
-@each_dialect
+@each_service
 def test_R09_pauses_are_jittered_over_the_whole_range(provider: str) -> None:
     firsts = []
     for seed in range(40):
@@ -294,7 +295,7 @@ def test_R09_pauses_are_jittered_over_the_whole_range(provider: str) -> None:
     assert max(firsts) > 0.4
 
 
-@each_dialect
+@each_service
 def test_R09_no_key_loses_its_health_in_an_outage(provider: str) -> None:
     world = World(provider=provider)
     world.sim.provider(provider).outage(500, seconds=60)
@@ -321,7 +322,7 @@ async def cancelled(call: asyncio.Task[Any]) -> None:
         await call
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("at", [0.0, 0.5, 1.5, 2.5], ids=["start", "connecting", "sent", "late"])
 def test_R10_a_caller_that_cancels_leaves_nothing_and_blames_nobody(
     provider: str, at: float
@@ -344,7 +345,7 @@ def test_R10_a_caller_that_cancels_leaves_nothing_and_blames_nobody(
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R10_a_cancelled_trial_lets_the_next_caller_try(provider: str) -> None:
     world = World(["a"], provider=provider)
     world.sim.key("a").rate_limit(retry_after=5)
@@ -366,7 +367,7 @@ def test_R10_a_cancelled_trial_lets_the_next_caller_try(provider: str) -> None:
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R10_cancelled_while_it_waits_for_a_key_or_a_retry(provider: str) -> None:
     world = World(["a"], provider=provider)
     world.sim.key("a").rate_limit(retry_after=5)
@@ -387,7 +388,7 @@ def test_R10_cancelled_while_it_waits_for_a_key_or_a_retry(provider: str) -> Non
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R10_the_callers_deadline_blames_nobody(provider: str) -> None:
     world = World(["a"], provider=provider)
     world.sim.key("a").slow(60)
@@ -403,7 +404,7 @@ def test_R10_the_callers_deadline_blames_nobody(provider: str) -> None:
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R10_over_real_sockets_the_connection_is_closed(provider: str) -> None:
     with Simulator().serve() as sim:
         pool = sim.pool(["a"], provider=provider)
@@ -482,7 +483,7 @@ SPELLINGS: Mapping[str, list[tuple[dict[str, str], Any, float]]] = {
     ],
     "aws_bedrock": [*EVERYWHERE],
 }  # fmt: skip
-SPELLINGS["openai_responses"] = SPELLINGS["openai"]
+SPELLINGS["openai_responses"] = SPELLINGS["azure_openai"] = SPELLINGS["openai"]
 SPELLING_CASES = [(provider, *row) for provider, rows in SPELLINGS.items() for row in rows]
 
 
@@ -500,7 +501,7 @@ def test_R11_every_spelling_of_later_rests_the_key_just_so_long(
     assert moments(world, "a") == pytest.approx([0.0, seconds], abs=1e-6)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("nonsense", ["soon", "-5", "", "nan", "9" * 30])
 def test_R11_what_makes_no_sense_is_as_if_it_were_not_there(provider: str, nonsense: str) -> None:
     world = World(["a"], provider=provider, defaults={"cooldown_seconds": 20})
@@ -525,7 +526,7 @@ def refer(**references: str) -> Any:
     return edit
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("kind", ["variable", "file"])
 def test_R16_a_key_without_its_secret_is_out_and_the_others_serve(
     provider: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -574,7 +575,7 @@ def test_R16_nothing_raises_at_import_or_at_configure(monkeypatch: pytest.Monkey
 # -- R17
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize(
     ("stated", "seconds"),
     [((5, 60), 60.8), ((60, 5), 60.2), ((60, 60.3), 60.2), ((60, 61), 61.8)],
@@ -603,7 +604,7 @@ def test_R17_of_two_rests_the_later_deadline_stands(
     assert moments(world, "a")[2] >= max(0.2 + stated[0], 0.8 + stated[1]) - 1.0
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("statuses", [(403, 429), (429, 403)])
 def test_R17_rests_of_different_kinds_too(provider: str, statuses: tuple[int, int]) -> None:
     world = World(["a"], provider=provider, defaults=NAMED_DEFAULTS)
@@ -630,7 +631,7 @@ async def busy(world: World, seconds: int) -> None:
         await asyncio.sleep(0.25)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("status", [403, 401])
 @pytest.mark.parametrize("count", [3, 7])
 def test_R19_a_block_of_every_key_rests_the_provider_and_no_key(
@@ -656,7 +657,7 @@ def test_R19_a_block_of_every_key_rests_the_provider_and_no_key(
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R19_the_provider_is_probed_once_at_a_time_doubling_to_a_minute(provider: str) -> None:
     world = World(provider=provider)
     world.sim.provider(provider).block(403)
@@ -667,7 +668,7 @@ def test_R19_the_provider_is_probed_once_at_a_time_doubling_to_a_minute(provider
     assert gaps == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60], abs=0.25)
 
 
-@each_dialect
+@each_service
 def test_R19_all_keys_come_back_when_the_block_ends(provider: str) -> None:
     world = World(provider=provider)
     world.sim.provider(provider).block(403)
@@ -684,7 +685,7 @@ def test_R19_all_keys_come_back_when_the_block_ends(provider: str) -> None:
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R19_a_herd_of_fifty_in_a_block_loses_no_key(provider: str) -> None:
     world = World(provider=provider)
     world.sim.key("k1").slow(0.3)
@@ -701,7 +702,7 @@ def test_R19_a_herd_of_fifty_in_a_block_loses_no_key(provider: str) -> None:
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R19_a_key_refused_twice_within_the_block_comes_back_too(provider: str) -> None:
     """Its second refusal is read two seconds after the first: the later deadline stands."""
     world = World(provider=provider)
@@ -725,7 +726,7 @@ def test_R19_a_key_refused_twice_within_the_block_comes_back_too(provider: str) 
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("count", [1, 2])
 def test_R19_fewer_than_three_keys_are_no_proof(provider: str, count: int) -> None:
     world = World([f"k{n}" for n in range(count)], provider=provider)
@@ -741,7 +742,7 @@ def test_R19_fewer_than_three_keys_are_no_proof(provider: str, count: int) -> No
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R19_three_wrong_secrets_are_no_block(provider: str) -> None:
     world = World(provider=provider)
     for key in world.served():
@@ -757,7 +758,7 @@ def test_R19_three_wrong_secrets_are_no_block(provider: str) -> None:
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R19_a_success_for_another_model_in_that_time_tells_it_from_a_block(provider: str) -> None:
     world = World(provider=provider)
     for key in world.served():
@@ -777,7 +778,7 @@ def test_R19_a_success_for_another_model_in_that_time_tells_it_from_a_block(prov
     world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_R19_refusals_more_than_five_seconds_apart_are_no_block(provider: str) -> None:
     world = World(provider=provider)
     world.sim.provider(provider).block(403)

@@ -45,6 +45,14 @@ def test_a_forbidden_model_too() -> None:
     assert world.clock.now() == 1000.0
 
 
+def test_money_that_is_used_up_is_asked_for_once_more() -> None:
+    world = World(["k1"])
+    world.sim.key("k1").quota_exhausted()
+    found = endless(world, 20)
+    assert all(isinstance(each, NoAvailableKeyError) for each in found)
+    assert 300.0 <= world.clock.now() - 1000.0 < 330.0
+
+
 def test_with_a_dead_key_it_waits_for_the_other() -> None:
     world = World(["dead", "limited"])
     world.sim.key("dead").bad_key()

@@ -18,7 +18,7 @@ from llm_rotate import (
 from llm_rotate.testing.pool import pool_config
 from llm_rotate.testing.routes import base_path
 
-from .dialects import each_dialect, health_of
+from .dialects import each_service, health_of
 from .doors import asked, fake_time, sockets, text
 from .world import HELLO, HOST, World
 
@@ -39,7 +39,7 @@ async def state(world: World, key_id: str) -> str:
     return (await health_of(world, key_id)).state
 
 
-@each_dialect
+@each_service
 def test_F03_keys_that_stay_keep_their_health(provider):
     async def scenario() -> None:
         await world.chat()
@@ -62,7 +62,7 @@ def test_F03_keys_that_stay_keep_their_health(provider):
         assert asked(world) == ["k1", "k2", "k3"]
 
 
-@each_dialect
+@each_service
 def test_F03_the_rests_of_a_models_scope_stay_too(provider):
     """Their end is still known, also to stages that are made anew."""
 
@@ -78,7 +78,7 @@ def test_F03_the_rests_of_a_models_scope_stay_too(provider):
         world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_F03_a_call_in_flight_ends_on_the_old_configuration(provider):
     async def scenario() -> None:
         call = asyncio.ensure_future(world.chat())
@@ -95,7 +95,7 @@ def test_F03_a_call_in_flight_ends_on_the_old_configuration(provider):
         assert asked(world) == ["k1", "k9", "k2"]
 
 
-@each_dialect
+@each_service
 def test_F03_a_stream_and_a_loan_in_flight_end_well(provider):
     async def scenario() -> None:
         chunks = []
@@ -112,7 +112,7 @@ def test_F03_a_stream_and_a_loan_in_flight_end_well(provider):
         world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_F03_a_call_that_waits_goes_on(provider):
     """It waits for the keys that it was planned with."""
 
@@ -127,7 +127,7 @@ def test_F03_a_call_that_waits_goes_on(provider):
         world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_F03_new_defaults_hold_for_the_next_call(provider):
     async def rest_of(key: str) -> float:
         with pytest.raises(NoAvailableKeyError):
@@ -159,7 +159,7 @@ OTHERS: dict[str, Callable[[Any], None]] = {
 }
 
 
-@each_dialect
+@each_service
 @pytest.mark.parametrize("change", [*CHANGES, *OTHERS, None])
 def test_F03_a_disabled_key_is_back_if_what_makes_it_was_changed(provider, change):
     """Other changes leave its state as it is."""
@@ -181,7 +181,7 @@ def test_F03_a_disabled_key_is_back_if_what_makes_it_was_changed(provider, chang
         world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_F03_a_key_that_was_switched_off_and_on(provider):
     async def scenario() -> None:
         await world.lm.keys.disable("k1", "revoked")
@@ -197,7 +197,7 @@ def test_F03_a_key_that_was_switched_off_and_on(provider):
         world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_F03_a_resting_key_is_not_brought_back_by_a_changed_entry(provider):
     """Time brings it back; only DISABLED needs a hand."""
 
@@ -226,7 +226,7 @@ def test_F03_a_wrong_configuration_leaves_the_old_one():
         world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_F03_counts_go_on_over_a_reload(provider):
     async def scenario() -> None:
         await world.chat()
@@ -238,7 +238,7 @@ def test_F03_counts_go_on_over_a_reload(provider):
         world.run(scenario)
 
 
-@each_dialect
+@each_service
 def test_F03_from_a_file_in_the_middle_of_work(provider, tmp_path):
     """As an operator does it: the file is edited, the program reads it again."""
     with sockets(provider=provider, keys=["k1"]) as world:

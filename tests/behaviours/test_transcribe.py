@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import threading
 
 import pytest
 
@@ -297,3 +299,28 @@ def test_gemini_hears_recordings_too(llm_simulator, tmp_path):
     [first, second] = [seen.body["contents"][0]["parts"][0] for seen in llm_simulator.log]
     assert first == second
     assert first["inlineData"]["mimeType"] == "audio/wav"
+
+
+def test_a_pipe_that_never_ends_can_be_left(llm_simulator):
+    """The call ends at once; its copy on disk is closed, which ends the copying."""
+    lm = llm_simulator.pool(["k1"])
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Endless(Unrewindable):
+        def readinto(self, into) -> int:
+            begun.set()
+            assert go_on.wait(5)
+            into[:] = bytes(len(into))
+            return len(into)
+
+    async def scenario():
+        call = asyncio.create_task(lm.transcribe("whisper-1", Endless(b""), split=True))
+        await asyncio.to_thread(begun.wait, 5)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        go_on.set()
+        await lm.close()
+
+    asyncio.run(scenario())
+    assert llm_simulator.requests() == 0

@@ -12,7 +12,7 @@ import httpx
 from llm_rotate.stores.memory import MemoryStore
 from tests.redis_server import RedisServer
 
-from . import pools, shared
+from . import gemini, pools, shared
 from .imports import imported
 from .measure import cpu_in_turn, wall_in_turn
 from .server import serving
@@ -66,6 +66,30 @@ async def _chats(url: str) -> list[Row]:
         ),
         Row("  chat, sequential", cost["pool"], "us"),
         Row("  httpx post + json, sequential", cost["httpx"], "us"),
+    ]
+
+
+async def _gemini(url: str) -> list[Row]:
+    bare = gemini.bare(f"{url}/gemini")
+    async with gemini.pool(f"{url}/gemini") as lm, bare.aio:
+        cost = await cpu_in_turn(
+            {
+                "sdk": lambda: gemini.bare_contents(bare, 150),
+                "chat": lambda: gemini.chats(lm, 150),
+                "contents": lambda: gemini.contents(lm, 150),
+                "sdk stream": lambda: gemini.bare_chunks(bare, 2),
+                "stream": lambda: gemini.chunks(lm, 2),
+            },
+            ROUNDS,
+        )
+    bare.close()
+    return [
+        Row(
+            "Gemini: generate_content, of the bare SDK's", cost["contents"] / cost["sdk"], "x", 1.1
+        ),
+        Row("Gemini: chat, of the bare SDK's", cost["chat"] / cost["sdk"], "x", 1.1),
+        Row("Gemini: chunk, of the bare SDK's", cost["stream"] / cost["sdk stream"], "x", 1.1),
+        Row("  the bare SDK's generate_content", cost["sdk"], "us"),
     ]
 
 
@@ -191,6 +215,7 @@ def _imports() -> Iterator[Row]:
 async def _all(url: str) -> list[Row]:
     return [
         *await _chats(url),
+        *await _gemini(url),
         *await _engine(),
         *await _streams(url),
         *await _rotation(url),

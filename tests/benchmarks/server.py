@@ -1,7 +1,7 @@
 """A canned server in a process of its own: cheap enough never to be the bottleneck.
 
 The first path segment says how to answer: ``now``, ``slow`` (after 50 ms), ``limited`` (429),
-``burst`` (a stream all at once) or ``paced`` (a stream of one chunk a millisecond).
+``gemini`` (its own shapes), ``burst`` (a stream all at once) or ``paced`` (a stream of one chunk a millisecond).
 """
 
 from __future__ import annotations
@@ -38,6 +38,19 @@ def _event(delta: dict[str, str], finish: str | None = None) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
+def _contents(words: str, finish: str | None = None) -> bytes:
+    candidate = {"content": {"parts": [{"text": words}], "role": "model"}, "index": 0}
+    candidate |= {"finishReason": finish} if finish else {}
+    usage = {"promptTokenCount": 9, "candidatesTokenCount": 72, "totalTokenCount": 81}
+    body = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-2.5-flash"}
+    return json.dumps({**body, "responseId": "bzlXaa_EE_aHqtsPi_zw8Ao"}).encode()
+
+
+def _contents_event(words: str, finish: str | None = None) -> bytes:
+    event = b"data: " + _contents(words, finish) + b"\r\n\r\n"
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
 OK = _answer("200 OK", _chat(), "x-request-id: req_1\r\n")
 LIMITED = _answer(
     "429 Too Many Requests",
@@ -48,7 +61,17 @@ STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 PIECES = [_event({"content": f"word {i} "}) for i in range(CHUNKS)]
+GEMINI = _answer("200 OK", _contents(WORDS * 4, "STOP"))
+GEMINI_STREAM = (
+    STREAM_HEAD
+    + b"".join(_contents_event(f"word {i} ") for i in range(CHUNKS))
+    + _contents_event("", "STOP")
+    + b"0\r\n\r\n"
+)
 STREAM_END = _event({}, "stop") + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+
+
+_GEMINI = {b"gemini": GEMINI, b"gemini stream": GEMINI_STREAM}
 
 
 class _Answers(asyncio.Protocol):
@@ -65,7 +88,8 @@ class _Answers(asyncio.Protocol):
         if not mark or len(rest) < int(lower[at + 15 :].split(b"\r\n", 1)[0]):
             return
         self.pending = b""
-        self.answer(head.split(b"/", 2)[1])
+        is_gemini = b":streamGenerateContent" in head
+        self.answer(b"gemini stream" if is_gemini else head.split(b"/", 2)[1])
 
     def answer(self, how: bytes) -> None:
         loop = asyncio.get_running_loop()
@@ -75,6 +99,8 @@ class _Answers(asyncio.Protocol):
             loop.call_later(SLOW_SECONDS, self.transport.write, OK)
         elif how == b"limited":
             self.transport.write(LIMITED)
+        elif how in _GEMINI:
+            self.transport.write(_GEMINI[how])
         elif how == b"burst":
             self.transport.write(STREAM_HEAD + b"".join(PIECES) + STREAM_END)
         else:

@@ -7,72 +7,16 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from llm_rotate.cli import main
+from llm_rotate import Event, EventKind
+from llm_rotate.cli.jobs.line import Line
 from llm_rotate.testing import Simulator
 
-from .command import entry, environment, registry, run
-from .jobs import generating, good, paid, rows, write_prompts
-
-
-@dataclass
-class Ended:
-    status: int | str | None
-    out: str
-    err: str
-
-
-@dataclass
-class Desk:
-    """A working directory, a server, and the command in this very process."""
-
-    folder: Path
-    sim: Simulator
-    patch: pytest.MonkeyPatch
-    capture: pytest.CaptureFixture[str]
-    words: list[object] = field(default_factory=list)
-
-    def run(self, *words: object) -> Ended:
-        self.patch.setattr(sys, "argv", ["llm-rotate", *map(str, words)])
-        status: int | str | None = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code
-        out, err = self.capture.readouterr()
-        assert "Traceback" not in err, err
-        return Ended(status, out, err)
-
-    def generate(self, *more: object) -> Ended:
-        return self.run(*generating(self.sim, self.folder, *more))
-
-    @property
-    def output(self) -> Path:
-        return self.folder / "out.jsonl"
-
-    def write(self, name: str, *lines: Any) -> Path:
-        path = self.folder / name
-        texts = (each if isinstance(each, str) else json.dumps(each) for each in lines)
-        path.write_text("".join(f"{text}\n" for text in texts))
-        return path
-
-
-@pytest.fixture
-def desk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Desk]:
-    for name in os.environ.keys() - environment().keys():
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    with Simulator().serve() as sim:
-        yield Desk(tmp_path, sim, monkeypatch, capsys)
+from .command import entry, registry, run
+from .desk import Desk
+from .jobs import good, paid, rows, write_prompts
 
 
 def asked(sim: Simulator) -> list[str]:
@@ -472,3 +416,22 @@ def test_the_reader_of_a_pipe_may_leave(desk: Desk) -> None:
     told = (desk.folder / "err.txt").read_text()
     assert "Traceback" not in told
     assert desk.sim.requests() < 300 or "300 rows done" in told
+
+
+def test_in_a_terminal_a_line_says_how_it_goes(desk: Desk) -> None:
+    write_prompts(desk.folder / "in.jsonl", 5)
+    desk.patch.setattr(sys.stderr, "isatty", lambda: True)
+    done = desk.generate()
+    assert done.status == 0
+    last = done.err.replace("\r\x1b[K", "\n").splitlines()
+    assert last[-1] == "5 rows done"
+    assert last[-2].startswith("5/5  ")
+    assert "0 failed" in last[-2]
+
+
+def test_a_long_wait_does_not_look_like_a_standstill(desk: Desk) -> None:
+    line = Line(None)
+    for seconds in (300.0, 300.0, 5.0):
+        line.hear(Event(0.0, EventKind.WAITING, seconds=seconds))
+    line.hear(Event(0.0, EventKind.CALL_ENDED, seconds=300.0))
+    assert desk.capture.readouterr().err == "waiting 300 s for a key or for room\n"

@@ -22,6 +22,7 @@ def content(path):
 
 def test_F02_there_is_an_example_for_each_use():
     assert [path.name for path in EXAMPLES] == [
+        "azure_deployments.yaml",
         "local_vllm_pool.yaml",
         "many_workers.yaml",
         "openai_three_keys.yaml",

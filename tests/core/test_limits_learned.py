@@ -260,3 +260,32 @@ def test_a_hidden_limit_is_found_and_mostly_used():
             learn(bucket, bucket.spec, lease, now)
     assert len(good) / 60 > 0.8 * 120
     assert refusals < 0.01 * len(good)
+
+
+def test_what_we_took_of_a_sliding_window_comes_back_as_it_was_taken():
+    bucket = open_bucket(rpm=100, request_burst=100)
+    for second in range(50):
+        answered(bucket, 99 - second, 60.0, T0 + second, limit=100)
+    assert may_go(bucket, T0 + 50) == 50
+    assert may_go(bucket, T0 + 59) == 0
+    assert may_go(bucket, T0 + 65) == 5  # the reading said a whole window
+
+
+def test_what_others_took_of_a_sliding_window_is_taken_for_a_window():
+    bucket = open_bucket(rpm=100, request_burst=100)
+    answered(bucket, 20, 60.0, T0, limit=100)
+    assert may_go(bucket, T0 + 1) == 20
+    assert may_go(bucket, T0 + 59) == 0
+    assert may_go(bucket, T0 + 60.6) > 0
+
+
+def test_nothing_left_of_a_window_that_others_use_closes_the_bucket():
+    bucket = open_bucket(rpm=100, request_burst=100)
+    answered(bucket, 0, 60.0, T0, limit=100)
+    assert may_go(bucket, T0 + 59) == 0
+
+
+def test_absurd_amounts_of_others_do_not_close_for_good():
+    bucket = open_bucket(rpm=None)
+    answered(bucket, 0, 60.0, T0, limit=1e14)
+    assert wait_seconds(bucket, bucket.spec, ONE, T0 + 61) == 0.0

@@ -381,6 +381,66 @@ def test_other_dialects_have_no_such_words(sim: Simulator) -> None:
     assert sim.requests() == 0
 
 
+# -- files
+
+
+def part_of(file: Any) -> dict[str, str]:
+    return {"type": "file", "file_uri": file.uri, "mime_type": file.mime_type}
+
+
+def test_a_file_is_read_with_the_key_that_sent_it(sim: Simulator, tmp_path: Path) -> None:
+    keys = ["k1", "k2", "k3"]
+    pool = sim.pool(keys, provider="google_ai_studio", strategy="round_robin", max_wait_seconds=0)
+    path = tmp_path / "a.pdf"
+    path.write_bytes(b"%PDF")
+    for sent in (path, b"%PDF"):
+        file = pool.upload_file_sync(sent, mime_type="application/pdf")
+        assert (file.size_bytes, file.provider, file.state) == (4, "google_ai_studio", "ACTIVE")
+        message = {"role": "user", "content": ["sum up", part_of(file)]}
+        native = types.Part.from_uri(file_uri=file.uri, mime_type=file.mime_type)
+        for _ in range(4):
+            assert pool.chat_sync(MODEL, [message]).key_id == file.key_id
+            assert pool.generate_content_sync(MODEL, ["sum up", native]).key_id == file.key_id
+            contents = {"role": "user", "parts": [part_of(file)]}
+            (*_, last) = pool.generate_content_stream_sync(MODEL, [contents])
+            assert last.key_id == file.key_id
+        assert {pool.chat_sync(MODEL, HELLO).key_id for _ in keys} == set(keys)
+
+
+def test_files_of_two_keys_cannot_be_read_together(sim: Simulator) -> None:
+    pool = sim.pool(["k1", "k2"], provider="google_ai_studio")
+    sent = [pool.upload_file_sync(b"x", mime_type="text/plain", key_id=k) for k in ("k1", "k2")]
+    before = sim.requests()
+    with pytest.raises(ConfigurationError, match="several keys"):
+        pool.generate_content_sync(MODEL, [part_of(file) for file in sent])
+    assert sim.requests() == before
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_refused_upload_goes_to_another_key_and_is_not_repeated_by_the_sdk(
+    sim: Simulator, status: int
+) -> None:
+    pool = sim.pool(
+        ["k1", "k2"], provider="google_ai_studio", strategy="priority", priorities={"k1": 1}
+    )
+    sim.key("k1").then(status)
+    file = pool.upload_file_sync(b"x", mime_type="text/plain", max_retries=1)
+    assert (file.key_id, len(file.attempts), sim.requests("k1")) == ("k2", 2, 1)
+
+
+def test_what_cannot_be_uploaded_is_told(sim: Simulator, lm: LMRotate, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="mime_type="):
+        lm.upload_file_sync(b"x")
+    with pytest.raises(ConfigurationError, match="timeoutt="):
+        lm.upload_file_sync(b"x", mime_type="text/plain", timeoutt=3)
+    with pytest.raises(FileNotFoundError):
+        lm.upload_file_sync(tmp_path / "none.txt")
+    assert sim.requests() == 0
+    pool = sim.pool({"v": "google_vertex"})
+    with pytest.raises(CapabilityError, match="Cloud Storage"):
+        pool.upload_file_sync(b"x", mime_type="text/plain", provider="google_vertex")
+
+
 # -- Vertex
 
 
@@ -429,6 +489,23 @@ def test_a_service_accounts_token_is_fetched_once_for_all(sim: Simulator, tmp_pa
     assert {seen.key for seen in asked} == {"k1"}
     place = "/projects/other/locations/europe-west4/publishers/google/models/gemini-2.5-flash:"
     assert all(place in seen.path for seen in asked)
+
+
+def test_a_token_serves_embeddings_and_transcriptions_too(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCOUNT", json.dumps(account(sim)))
+    lm = vertex(sim, "env://ACCOUNT")
+    batch = lm.embed_batch_sync("text-embedding-005", ["a", "b c"], provider="google_vertex")
+    assert [each.usage.total_tokens for each in batch] == [1, 2]
+    sim.says("good morning")
+    assert lm.transcribe_sync(MODEL, b"RIFF....WAVE").text == "good morning"
+    place = "/projects/p1/locations/europe-west4/publishers/google/models/"
+    assert [seen.path.partition("/v1")[2] for seen in sim.log if seen.path != "/token"] == [
+        f"{place}text-embedding-005:predict",
+        f"{place}{MODEL}:generateContent",
+    ]
+    lm.close_sync()
 
 
 def test_a_token_that_ends_is_renewed(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +18,11 @@ OPENAI = "https://api.openai.com/v1"
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if "API_KEY" in name or name.startswith(("AWS_", "AZURE_")):
+            monkeypatch.delenv(name)
     for name in ("OPENAI_API_KEY", "OPENAI_API_KEY_2"):
         monkeypatch.setenv(name, f"secret-of-{name}")
-    for name in ("ANTHROPIC_API_KEY", "GROQ_API_KEY", "AZURE_OPENAI_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -103,6 +105,24 @@ def test_azure_needs_no_second_variable_for_an_address_that_is_given(
     (key,) = client.lm.config.keys
     assert key.secret_ref == "env://AZURE_OPENAI_API_KEY"
     assert key.auth_config["azure_endpoint"] == "https://my.example"
+
+
+def test_who_finds_credentials_by_itself_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    (key,) = LMClient(model="bedrock/anthropic.claude-3").lm.config.keys
+    assert (key.provider, key.secret_ref, key.auth_config["region"]) == (
+        "aws_bedrock",
+        "",
+        "eu-west-1",
+    )
+    elsewhere = {"model": "bedrock/x", "extra_kwargs": {"aws_region_name": "us-east-1"}}
+    (key,) = deployed(a=elsewhere).lm.config.keys
+    assert key.auth_config["region"] == "us-east-1"
+    tokens = {"azure_ad_token_provider": lambda: "token"}
+    mine = {"model": "azure/x", "api_base": "https://my.example", "extra_kwargs": tokens}
+    (key,) = deployed(a=mine).lm.config.keys
+    assert key.secret_ref == ""
 
 
 def deployed(**deployments: Any) -> LMClient:

@@ -53,6 +53,8 @@ SAMPLES: list[tuple[Tongue, int, dict[str, Any], bool, Outcome, bool]] = [
     (OPENAI, 400, openai(code="context_length_exceeded"), False, Outcome.BAD_REQUEST, False),
     (OPENAI, 400, openai(code="content_policy_violation"), False, Outcome.CONTENT_FILTERED, False),
     (OPENAI, 400, openai(code="moderation_blocked"), False, Outcome.CONTENT_FILTERED, False),
+    (OPENAI, 404, openai("This model is only supported in v1/responses and not in v1/chat/completions."), False, Outcome.BAD_REQUEST, False),
+    (OPENAI, 404, openai("This is not a chat model and thus not supported in the v1/chat/completions endpoint."), False, Outcome.BAD_REQUEST, False),
     (OPENAI, 400, openai(code="image_content_policy_violation"), False, Outcome.CONTENT_FILTERED, False),
     (OPENAI, 400, openai(code="misalignment_policy_violation"), False, Outcome.CONTENT_FILTERED, False),
     (OPENAI, 400, openai(code="bio_policy"), False, Outcome.CONTENT_FILTERED, False),

@@ -88,3 +88,66 @@ def test_errors_are_judged_as_in_a_chat():
     assert parse(refused, status=429).outcome is Outcome.RATE_LIMITED
     with pytest.raises(CapabilityError, match="upstream"):
         sent("a", upstream="x")
+
+
+# -- Vertex
+
+VERTEX = Endpoint(
+    "google_vertex",
+    "https://europe-west4-aiplatform.googleapis.com",
+    auth="google",
+    auth_config={"project": "my-project", "region": "europe-west4"},
+)
+OLDER = "text-embedding-005"
+
+
+def test_vertex_predicts_in_a_project():
+    request = EmbedRequest(OLDER, ["a", "b"], 256, "clustering", options={"autoTruncate": False})
+    body = OPERATION.encode(request, VERTEX)
+    assert json.loads(body) == {
+        "instances": [
+            {"content": "a", "task_type": "CLUSTERING"},
+            {"content": "b", "task_type": "CLUSTERING"},
+        ],
+        "parameters": {"autoTruncate": False, "outputDimensionality": 256},
+    }
+    sent_to = OPERATION.build(request, body, Ready(VERTEX, "", ()), 0.0).url
+    assert sent_to == (
+        "https://europe-west4-aiplatform.googleapis.com/v1/projects/my-project/locations/"
+        "europe-west4/publishers/google/models/text-embedding-005:predict"
+    )
+
+
+def test_the_global_place_has_no_region_before_it():
+    place = Endpoint(
+        "google_vertex",
+        "https://global-aiplatform.googleapis.com",
+        auth="google",
+        auth_config={"project": "p", "region": "global"},
+    )
+    sent_to = OPERATION.build(EmbedRequest(OLDER, ["a"]), b"", Ready(place, "", ()), 0.0).url
+    assert sent_to.startswith("https://aiplatform.googleapis.com/v1/projects/p/locations/global/")
+
+
+def test_vertex_takes_few_texts_of_the_newer_model():
+    assert OPERATION.bounds(MODEL, VERTEX).count == 1
+    bounds = OPERATION.bounds(OLDER, VERTEX)
+    assert (bounds.count, bounds.tokens) == (250, 20_000)
+
+
+def test_predictions_are_read():
+    told = {
+        "predictions": [
+            {"embeddings": {"values": [1.0], "statistics": {"token_count": 3}}},
+            {"embeddings": {"values": [2.0], "statistics": {"token_count": 4}}},
+        ]
+    }
+    verdict = parse(told)
+    assert verdict.value.found == [[1.0], [2.0]]
+    assert verdict.used.total_tokens == 7
+
+
+def test_a_project_must_be_named():
+    place = Endpoint("google_vertex", "https://x.test", auth="google", auth_config={"region": "r"})
+    with pytest.raises(CapabilityError, match=r"google_vertex cannot carry this without auth_con"):
+        OPERATION.build(EmbedRequest(OLDER, ["a"]), b"", Ready(place, "", ()), 0.0)

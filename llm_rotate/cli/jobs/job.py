@@ -29,6 +29,7 @@ from ...helpers.source import Source
 from ...helpers.width import Fixed
 from ...helpers.window import Window
 from .journal import Journal, NoRoomError, line_of
+from .line import Line
 from .mapping import Mapped
 from .options import Rows
 from .records import PIPE, BadRowError, Record, digest
@@ -97,9 +98,15 @@ class Job:
     """
 
     def __init__(
-        self, sink: Sink, source: Iterable[Record], read: Callable[[Any], Mapped], shape: Shape
+        self,
+        sink: Sink,
+        source: Iterable[Record],
+        read: Callable[[Any], Mapped],
+        shape: Shape,
+        line: Line,
     ) -> None:
         self._sink = sink
+        self._line = line
         self._source = source
         self._read = read
         self._shape = shape
@@ -130,6 +137,7 @@ class Job:
             if self.ended is not None:
                 return
             if self._sink.is_done(number):
+                self._line.skip()
                 continue
             try:
                 if isinstance(record, BadRowError):
@@ -160,6 +168,7 @@ class Job:
             self.lost += 1
             self.end("nobody reads the output any more", 1)
         else:
+            self._line.note(whole)
             if self._sink.is_full:
                 self.end("the disk is full; what was under way was saved", 1)
 

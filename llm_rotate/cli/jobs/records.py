@@ -50,6 +50,14 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
+def size(path: Path) -> int | None:
+    """How many rows there are, if their lines say so."""
+    if path == PIPE or path.suffix.lower() in READERS or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
 def _json_lines(path: Path) -> Iterator[Record]:
     if path == PIPE:
         yield from map(_from_line, filter(str.strip, sys.stdin))

@@ -13,9 +13,10 @@ from ...errors import ConfigurationError
 from ...lmclient.client import LMClient
 from .job import Ask, Job, Shape, finish, open_sink, run_heard
 from .journal import NoRoomError
+from .line import Line
 from .mapping import Mapped, own_mapper
 from .options import Rows
-from .records import records
+from .records import records, size
 
 T = TypeVar("T")
 
@@ -71,14 +72,17 @@ def work(client: LMClient, rows: Rows, task: Task) -> None:
     except NoRoomError as error:
         typer.echo(f"llm-rotate: {error}", err=True)
         raise typer.Exit(1) from None
-    job = Job(sink, records(rows.input_jsonl), read, task.shape)
+    line = Line(size(rows.input_jsonl))
+    job = Job(sink, records(rows.input_jsonl), read, task.shape, line)
 
     async def whole() -> None:
         async with client:
-            await job.run(task.ask, task.window, task.at_once)
+            with client.lm.listen(line.hear):
+                await job.run(task.ask, task.window, task.at_once)
 
     try:
         asyncio.run(run_heard(job, whole()))
     except ConfigurationError as error:
         job.end(str(error), 2)
+    line.close()
     finish(job, sink, rows.output_jsonl)

@@ -7,7 +7,7 @@
 --   "refused": bucket, its limits.
 -- Reply: now, epoch, count before, count after, names of buckets in which there is room for
 -- those that were turned away.
-local LONGEST_RESET, LARGEST, LATE_RESET, FEWEST_TO_GUESS = 90000, 1e15, 1.1, 10
+local LONGEST_RESET, LARGEST, LATE_RESET, SLIDING, FEWEST_TO_GUESS = 90000, 1e15, 1.1, 0.9, 10
 local WORDS = 6
 local epoch = epoch_of(redis.call('GET', KEYS[1]))
 local before = tonumber(redis.call('GET', KEYS[2]) or 0)
@@ -72,11 +72,12 @@ end
 local function taken_of(took, bucket, name)
   for _, each in ipairs(took or {}) do
     if each.name == name then
-      return {mark = each.mark, generation = each.generation, is_settled = took.is_settled}
+      return {mark = each.mark, at = each.at, generation = each.generation,
+        is_settled = took.is_settled}
     end
   end
-  tick(bucket, name)
-  return {mark = bucket.admitted, generation = bucket.generation, is_settled = true}
+  local at = tick(bucket, name)
+  return {mark = bucket.admitted, at = at, generation = bucket.generation, is_settled = true}
 end
 
 local function on_their_way(bucket, took, kind)
@@ -110,12 +111,19 @@ local function observe(bucket, name, took, readings)
     reset = reset == '-' and bucket.spec.window or tonumber(reset)
     if reset and 0 <= reset and reset <= LONGEST_RESET then
       local meter = meter_of(bucket, tonumber(kind))
-      if limit and 1 <= limit and limit < LARGEST and reset <= LATE_RESET * meter.window then
+      local is_per_window = reset <= LATE_RESET * meter.window
+      if limit and 1 <= limit and limit < LARGEST and is_per_window then
         meter.told = limit
         rate(meter)
       end
       if remaining and 0 <= remaining and remaining < LARGEST then
-        lower(meter, remaining - on_their_way(bucket, took, meter.kind), at + reset, at)
+        local left = remaining - on_their_way(bucket, took, meter.kind)
+        if is_per_window and reset >= SLIDING * meter.window and meter.limit < INF then
+          local seconds = at - took.at + 1 / meter.per_second
+          note_left(meter, left + seconds / meter.pace, at)
+        else
+          lower(meter, left, at + reset, at)
+        end
       end
     end
   end
