@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any
@@ -98,13 +98,14 @@ class Quotas:
             self.spec(name) for name in names if name in self._stated or name in self.watched
         )
 
-    def models(self, key_id: str) -> list[str | None]:
-        """The models that the key has limits for, and None for all of them together."""
-        if self.are_none:
-            return []
-        owners = (key_name(key_id), self.quota(key_id))
-        named = (name.partition("|model:") for name in (*self._stated, *sorted(self.watched)))
-        return [None, *dict.fromkeys(model for own, mark, model in named if mark and own in owners)]
+    def models(self) -> Mapping[str, Sequence[str]]:
+        """The models that there are limits for, by whose they are: a key's or a group's."""
+        found: dict[str, list[str]] = {}
+        for name in (*self._stated, *sorted(self.watched)):
+            owner, mark, model = name.partition("|model:")
+            if mark:
+                found.setdefault(owner, []).append(model)
+        return found
 
     def told_of(self, key_id: str, model: str | None) -> BucketSpec:
         """The limits that the provider speaks of when it answers the key."""

@@ -219,3 +219,22 @@ def test_a_request_larger_than_a_slot_can_count_does_not_stop_the_server(
             huge = done(store.admit(window, 1_070.0, Tokens(10, 10**10)))
             store.settle(huge, (), 1_070.0, Tokens())
             assert isinstance(done(store.admit(window, 1_071.0, Tokens(10, 10))), Lease)
+
+
+def test_rooms_of_many_keys_are_asked_for_in_parts(server: RedisServer) -> None:
+    """A script holds up every call of the fleet while it runs."""
+    keys = [BucketSpec(f"key:{number}", rpm=number + 1) for number in range(450)]
+    window = [
+        Candidate(place, key.name[4:], (key.name,), {Scope.KEY: key.name}, (key,))
+        for place, key in enumerate(keys)
+    ]
+    with server.client() as client:
+        store = TimedStore(client)
+        link, asked = store._link, []
+        call = link.call
+        link.call = lambda command: (asked.append(len(command.args)), call(command))[1]
+        rooms = done(store.rooms(window, 1_000.0))
+    assert {name: room["rpm"].limit for name, room in rooms.items()} == {
+        key.name: key.rpm for key in keys
+    }
+    assert max(asked) <= 600
