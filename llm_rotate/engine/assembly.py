@@ -64,7 +64,7 @@ class Assembly:
     def __init__(self, config: LMRotateConfig, clock: Clock, watched: set[str]) -> None:
         self._config = config
         self._clock = clock
-        self.quotas = Quotas(config, watched)
+        self.quotas = Quotas(config, watched, days_of("UTC", clock))
         self._keys_by_id = {key.key_id: key for key in config.keys}
         self.specs = config.keyspecs()
         self.routes = config.routes()

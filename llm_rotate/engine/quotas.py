@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -10,8 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ..config import LimitsConfig, LMRotateConfig
-from ..core.bucket import BucketSpec
-from ..core.pool import Candidate, Resets
+from ..core.bucket import BucketSpec, Resets
+from ..core.pool import Candidate
 from .clock import Clock
 
 _NOTHING = LimitsConfig()
@@ -58,11 +59,13 @@ def of_model(name: str, model: str | None) -> str:
 
 class Quotas:
     """One spec per name. ``watched``: the names whose limits answers told of, though the
-    configuration states none; the set outlives a reload.
+    configuration states none; the set outlives a reload. ``days``: what several providers'
+    keys have a day in.
     """
 
-    def __init__(self, config: LMRotateConfig, watched: set[str]) -> None:
+    def __init__(self, config: LMRotateConfig, watched: set[str], days: Resets) -> None:
         self.watched = watched
+        self._days = days
         self._groups = {key.key_id: key.quota_group for key in config.keys if key.quota_group}
         self._stated: dict[str, LimitsConfig] = {}
         self._specs: dict[str, BucketSpec] = {}
@@ -71,6 +74,9 @@ class Quotas:
         for name, group in config.quota_groups.items():
             self._state(group_name(name), group, group.model_limits)
         self._state(POOL, config.limits, {})
+        owners = {(self._groups.get(key.key_id), key.provider) for key in config.keys}
+        of_groups = Counter(name for name, _ in owners if name)
+        self._mixed = {POOL, *(group_name(name) for name, many in of_groups.items() if many > 1)}
 
     def _state(self, name: str, whole: LimitsConfig, of_models: Mapping[str, LimitsConfig]) -> None:
         named = {name: whole, **{of_model(name, model): each for model, each in of_models.items()}}
@@ -117,7 +123,8 @@ class Quotas:
         if found is None:
             stated = self._stated.get(name, _NOTHING)
             limits = {field: getattr(stated, field) for field in LimitsConfig.model_fields}
-            found = BucketSpec(name, **limits, learns=stated.rpm is None)
+            days = self._days if name.partition("|")[0] in self._mixed else None
+            found = BucketSpec(name, **limits, learns=stated.rpm is None, resets=days)
             found = self._specs.setdefault(name, found)
         return found
 

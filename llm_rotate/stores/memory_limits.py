@@ -136,13 +136,14 @@ class Buckets:
         return self._buckets.setdefault(spec.name, Bucket(spec))
 
     def _turn_days(self, candidate: Candidate, now: float) -> None:
-        if candidate.resets is None:
+        days = candidate.resets
+        if days is None:
             return
         for spec in candidate.buckets:
             if spec.has_day:
                 bucket = self._buckets.get(spec.name) or self._made(spec, now)
                 if now >= bucket.day_ends:
-                    turn_day(bucket, candidate.resets(now), now)
+                    turn_day(bucket, (spec.resets or days)(now), now)
 
     def _blocked(self, candidate: Candidate, spec: BucketSpec, cost: Tokens, now: float) -> Blocked:
         buckets = [(self._buckets[each.name], each) for each in candidate.buckets]
