@@ -115,13 +115,15 @@ def _client(
 ) -> Any:
     types = genai("google.genai.types")
     base_url, version = _split_version(endpoint)
+    unused = _unused_certificates()
     options = types.HttpOptions(
         base_url=base_url,
         api_version=version,
         headers=dict(endpoint.headers),
         httpx_async_client=asynchronous,
         httpx_client=blocking,
-        async_client_args={"ssl": _unused_certificates()},
+        client_args={"verify": unused},
+        async_client_args={"verify": unused, "ssl": unused},
         retry_options=types.HttpRetryOptions(attempts=1),
     )
     return genai().Client(**account, http_options=options)
@@ -129,7 +131,9 @@ def _client(
 
 @cache
 def _unused_certificates() -> ssl.SSLContext:
-    """The SDK reads the certificates for its web sockets per client, which takes long."""
+    """For clients that the SDK does not make here. It would read those of the machine for every
+    key, which takes longer than a call.
+    """
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

@@ -15,10 +15,11 @@ _NO_ACCESS = "You do not have permission to access the File {name} or it may not
 
 
 class GoogleFiles:
-    """``owners``: the key id that sent each file, by its uri."""
+    """``owners``: the key id that sent each file, by its uri; ``kinds``: their mime types."""
 
     def __init__(self) -> None:
         self.owners: dict[str, str] = {}
+        self.kinds: dict[str, str] = {}
 
     def answer(self, request: SimRequest, key: str, call: Call) -> Plan | None:
         """What an upload gets; None for a request that is none."""
@@ -29,13 +30,16 @@ class GoogleFiles:
         plan = Plan()
         if "finalize" not in request.headers.get("x-goog-upload-command", ""):
             started = call.id("", 12)
-            self.owners[f"{base}/v1beta/files/{started}"] = key  # the pieces come without it
+            uri = f"{base}/v1beta/files/{started}"
+            self.owners[uri] = key  # the pieces come without it
+            self.kinds[uri] = request.headers.get("x-goog-upload-header-content-type", "")
             plan.headers = {"x-goog-upload-url": f"{base}{path}/{started}"}
             plan.body = "{}"
             return plan
         name = f"files/{path.rpartition('/')[2]}"
         uri = f"{base}/v1beta/{name}"
-        told = {"name": name, "uri": uri, "state": "ACTIVE", "sizeBytes": str(len(request.body))}
+        told = {"name": name, "uri": uri, "state": "ACTIVE", "mimeType": self.kinds.get(uri, "")}
+        told["sizeBytes"] = str(len(request.body))  # of the last piece
         plan.headers = {"x-goog-upload-status": "final"}
         plan.body = json.dumps({"file": told})
         return plan

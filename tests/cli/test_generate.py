@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import sqlite3
+import subprocess
 import sys
 
 import pytest
@@ -14,7 +16,7 @@ from llm_rotate import Event, EventKind
 from llm_rotate.cli.jobs.line import Line
 from llm_rotate.testing import Simulator
 
-from .command import entry, registry, run
+from .command import PROGRAM, entry, environment, registry, run
 from .desk import Desk
 from .jobs import good, paid, rows, write_prompts
 
@@ -360,7 +362,7 @@ def test_deployments_from_a_file_with_a_key_from_a_file_of_variables(desk: Desk)
         *("generate", "-m", "llama-3", "--deployments-toml", "servers.toml", "--env-file", ".env"),
         *("-i", "in.jsonl", "-o", "out.jsonl"),
     )
-    desk.patch.delenv("HOSTED_VLLM_API_KEY")
+    os.environ.pop("HOSTED_VLLM_API_KEY")  # monkeypatch would put it back
     assert (done.status, done.err) == (0, "4 rows done\n")
     assert {row["deployment"] for row in rows(desk.output)} == {"gpu-0", "gpu-1"}
     assert {seen.key for seen in desk.sim.log} == {"k1"}
@@ -435,3 +437,40 @@ def test_a_long_wait_does_not_look_like_a_standstill(desk: Desk) -> None:
         line.hear(Event(0.0, EventKind.WAITING, seconds=seconds))
     line.hear(Event(0.0, EventKind.CALL_ENDED, seconds=300.0))
     assert desk.capture.readouterr().err == "waiting 300 s for a key or for room\n"
+
+
+@pytest.mark.parametrize("place", ["nowhere/out.jsonl", "shut/out.jsonl", "folder"])
+def test_an_output_that_cannot_be_written_is_named(desk: Desk, place: str) -> None:
+    (desk.folder / "folder").mkdir()
+    (desk.folder / "shut").write_text("a file")
+    write_prompts(desk.folder / "in.jsonl", 2)
+    done = desk.generate("-o", place)
+    assert done.status == 2
+    assert place in done.err
+    assert desk.sim.requests() == 0
+
+
+def test_a_slow_writer_of_a_pipe_holds_nothing_up_and_can_be_left(desk: Desk) -> None:
+    """Answers come while the next line does not; Ctrl-C does not wait for it."""
+    url = desk.sim.url("openai")
+    command = [*PROGRAM, "generate", "-m", "m", "--api-base", url, "-i", "-"]
+    job = subprocess.Popen(
+        command,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert job.stdin is not None
+    assert job.stdout is not None
+    for word in ("one", "two"):
+        job.stdin.write(json.dumps({"prompt": word}) + "\n")
+        job.stdin.flush()
+        assert json.loads(job.stdout.readline())["output_text"] == f"You said: {word}"
+    job.send_signal(signal.SIGINT)
+    job.wait(timeout=20)
+    _, told = job.communicate()
+    assert job.returncode == 130
+    assert "2 rows done" in told
+    assert "Traceback" not in told

@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from ...errors import ConfigurationError
 from ...helpers.source import Source
 from ...helpers.width import Fixed
 from ...helpers.window import Window
+from .arrivals import Arrivals
 from .journal import Journal, NoRoomError, line_of
 from .line import Line
 from .mapping import Mapped
@@ -104,10 +105,13 @@ class Job:
         read: Callable[[Any], Mapped],
         shape: Shape,
         line: Line,
+        *,
+        is_pipe: bool,
     ) -> None:
         self._sink = sink
         self._line = line
         self._source = source
+        self._pipe = Arrivals(source) if is_pipe else None
         self._read = read
         self._shape = shape
         self._failed = dict.fromkeys(shape(None))
@@ -122,9 +126,9 @@ class Job:
             for planned, outcome in zip(group, outcomes, strict=True):
                 self._take(planned, outcome)
 
-        rows: Window[list[Planned], None] = Window(
-            Source(grouped(self._planned(), at_once)), go, Fixed(window)
-        )
+        pipe = self._pipe
+        groups = self._arriving(pipe, at_once) if pipe else grouped(self._planned(), at_once)
+        rows: Window[list[Planned], None] = Window(Source(groups), go, Fixed(window))
         try:
             while row := await rows.next():
                 if row.error is not None:
@@ -136,17 +140,38 @@ class Job:
         for number, record in enumerate(self._source):
             if self.ended is not None:
                 return
-            if self._sink.is_done(number):
-                self._line.skip()
-                continue
-            try:
-                if isinstance(record, BadRowError):
-                    raise record
-                mapped = self._read(record)
-            except BadRowError as error:
-                self._save(number, {**self._failed, "error": str(error)}, None)
-                continue
-            yield Planned(number, mapped)
+            planned = self._plan(number, record)
+            if planned is not None:
+                yield planned
+
+    async def _arriving(self, pipe: Arrivals[Record], at_once: int) -> AsyncIterator[list[Planned]]:
+        """The same from a pipe."""
+        number, group = 0, []
+        async for record in pipe:
+            if self.ended is not None:
+                return
+            planned = self._plan(number, record)
+            number += 1
+            if planned is not None:
+                group.append(planned)
+            if len(group) == at_once:
+                yield group
+                group = []
+        if group and self.ended is None:
+            yield group
+
+    def _plan(self, number: int, record: Record) -> Planned | None:
+        """What is to be sent for a row, if anything is."""
+        if self._sink.is_done(number):
+            self._line.skip()
+            return None
+        try:
+            if isinstance(record, BadRowError):
+                raise record
+            return Planned(number, self._read(record))
+        except BadRowError as error:
+            self._save(number, {**self._failed, "error": str(error)}, None)
+            return None
 
     def _take(self, planned: Planned, outcome: Any) -> None:
         if isinstance(outcome, Exception):
@@ -176,6 +201,8 @@ class Job:
         """Begins no more rows. The first reason stands, unless the next is worse."""
         if self.ended is None or force:
             self.ended = Ended(why, status)
+        if self._pipe is not None:
+            self._pipe.stop()
 
 
 def said(error: BaseException) -> str:
@@ -233,13 +260,15 @@ async def _heard(job: Job, sending: asyncio.Future[Any]) -> AsyncIterator[None]:
         job.end("stopped", 128 + number)
         typer.echo("stopping: rows under way are finished; once more drops them", err=True)
 
-    for number in signals:
-        loop.add_signal_handler(number, hear, number)
+    with suppress(NotImplementedError):  # where signals do not come through the loop
+        for number in signals:
+            loop.add_signal_handler(number, hear, number)
     try:
         yield
     finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+        with suppress(NotImplementedError):
+            for number in signals:
+                loop.remove_signal_handler(number)
 
 
 def finish(job: Job, sink: Sink, output: Path | None) -> None:

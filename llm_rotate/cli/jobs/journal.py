@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from ...errors import ConfigurationError
 from .checkpoint import Checkpoint, beside, is_full
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+OPENING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 LEAST_RESERVE = 1 << 20  # bytes
 SETTLED_TOGETHER = 64  # rows
 CHECKPOINT_SHARE = 256 << 10  # bytes: what the checkpoint may need for its own log
@@ -44,6 +46,8 @@ class Journal:
         self._reserved = 0
         self._unsettled: list[tuple[int, str | None]] = []
         self._reserve = beside(path).with_suffix(".reserve")
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"{path} cannot be written: there is no {path.parent}")
         is_new = not (path.exists() and path.stat().st_size)
         if not (is_new or resume):
             raise ConfigurationError(
@@ -70,7 +74,7 @@ class Journal:
             self._repair()
         else:
             self._checkpoint.bind(job)
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._file = os.open(self.path, OPENING, 0o666)
         self._size = os.fstat(self._file).st_size
         self._hold(LEAST_RESERVE)
 
@@ -272,3 +276,5 @@ class _NoRoom:
             return
         if is_full(error) or (isinstance(error, OSError) and error.errno in FULL):
             raise NoRoomError(f"no room on the disk of {self._path}") from error
+        if isinstance(error, (OSError, sqlite3.Error)):
+            raise ConfigurationError(f"{self._path} cannot be written: {error}") from error

@@ -16,7 +16,7 @@ from .journal import NoRoomError
 from .line import Line
 from .mapping import Mapped, own_mapper
 from .options import Rows
-from .records import records, size
+from .records import PIPE, records, size
 
 T = TypeVar("T")
 
@@ -73,7 +73,8 @@ def work(client: LMClient, rows: Rows, task: Task) -> None:
         typer.echo(f"llm-rotate: {error}", err=True)
         raise typer.Exit(1) from None
     line = Line(size(rows.input_jsonl))
-    job = Job(sink, records(rows.input_jsonl), read, task.shape, line)
+    source, is_pipe = records(rows.input_jsonl), rows.input_jsonl == PIPE
+    job = Job(sink, source, read, task.shape, line, is_pipe=is_pipe)
 
     async def whole() -> None:
         async with client:

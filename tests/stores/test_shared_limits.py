@@ -1,0 +1,157 @@
+"""Limits at a real server, over a real link: what is left behind, and what a lost memory costs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from llm_rotate.config.entries import StateStoreConfig
+from llm_rotate.core.bucket import BucketSpec, Tokens
+from llm_rotate.core.keystate import Change, KeyState, Kind
+from llm_rotate.core.learned import Reading
+from llm_rotate.core.outcome import Scope
+from llm_rotate.core.pool import Candidate, Lease
+from llm_rotate.engine.clock import RealClock
+from llm_rotate.engine.state import open_store
+from tests.redis_server import RedisServer
+
+NOW = time.monotonic
+COST = Tokens(10, 10)
+
+
+@pytest.fixture(autouse=True)
+def _empty(server: RedisServer) -> None:
+    server.do("FLUSHALL")
+
+
+def opened(url: str) -> Any:
+    config = StateStoreConfig(backend="redis", redis_url=url, store_timeout_ms=5000)
+    return open_store(config, RealClock())
+
+
+def key(**limits: Any) -> Candidate:
+    return Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"}, (BucketSpec("key:a", **limits),))
+
+
+async def taken(store: Any, asked: Candidate, limit: str) -> float:
+    (rooms,) = (await store.rooms([asked], NOW())).values()
+    return float(rooms[limit].taken)
+
+
+def test_a_hundred_admissions_cancelled_in_flight_leave_no_slot(server: RedisServer) -> None:
+    async def scenario() -> None:
+        store, asked = opened(server.url), key(max_concurrency=200, rpm=1000)
+        await store.admit([asked], NOW(), COST)
+        for turn in range(100):
+            call = asyncio.ensure_future(store.admit([asked], NOW(), COST))
+            for _ in range(turn % 7):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            if not call.cancelled():
+                store.settle(call.result(), (), NOW())
+        await store.flush()
+        assert await taken(store, asked, "max_concurrency") == 1
+        assert await taken(store, asked, "rpm") == 1
+        await store.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_forgot_all_lends_what_may_go_at_once_and_no_more(
+    server: RedisServer,
+) -> None:
+    async def scenario() -> None:
+        store, asked = opened(server.url), key(rpm=600)
+        assert await spent(store, asked) == 50
+        server.do("FLUSHALL")
+        assert await spent(store, asked) <= 52  # five seconds' worth, and what time brought
+        await store.aclose()
+
+    asyncio.run(scenario())
+
+
+async def spent(store: Any, asked: Candidate) -> int:
+    """How many go at once."""
+    answers = [await store.admit([asked], NOW(), COST) for _ in range(80)]
+    return sum(isinstance(answer, Lease) for answer in answers)
+
+
+def test_a_day_is_one_for_workers_whose_clocks_see_different_midnights(
+    server: RedisServer,
+) -> None:
+    """One is late by half a minute, as the day ends."""
+
+    async def scenario() -> None:
+        midnight = NOW() + 0.4
+        asked = key(rpd=10, rpm=1000, request_burst=1000)
+        punctual = replace(asked, resets=lambda now: days(midnight, now))
+        late = replace(asked, resets=lambda now: days(midnight + 30, now))
+        one, other = opened(server.url), opened(server.url)
+        assert await spent(one, punctual) == 10
+        assert await spent(other, late) == 0
+        await asyncio.sleep(max(0.0, midnight - NOW()) + 0.05)
+        assert await spent(other, late) + await spent(one, punctual) == 10
+        assert await spent(other, late) + await spent(one, punctual) == 0
+        await one.aclose()
+        await other.aclose()
+
+    asyncio.run(scenario())
+
+
+def days(first: float, now: float) -> tuple[float, float]:
+    day = 86_400.0
+    coming = first if now < first else first + day
+    return coming, coming + day
+
+
+def test_a_bucket_is_small_and_everything_ends_by_itself(server: RedisServer) -> None:
+    async def scenario() -> None:
+        store = opened(server.url)
+        asked = key(rpm=1000, tpm=10**6, input_tpm=10**6, output_tpm=10**6, max_concurrency=50)
+        leases = [await store.admit([asked], NOW(), COST) for _ in range(50)]
+        for lease in leases[:40]:
+            store.settle(lease, (), NOW(), COST)
+            store.learn(lease, asked.buckets[0], [Reading(0, 5, 600, 30.0)], NOW())
+        await store.flush()
+        await store.aclose()
+
+    asyncio.run(scenario())
+    assert server.do("MEMORY", "USAGE", "{llmrotate}b:key:a") <= 4096
+    assert all(server.do("PTTL", name) > 0 for name in server.do("KEYS", "*"))
+
+
+def test_a_server_that_comes_back_with_its_memory_goes_on_where_it_was() -> None:
+    """Restarted from its append-only file."""
+    redis = RedisServer("--appendonly", "yes", "--appendfsync", "always")
+    try:
+
+        async def scenario() -> None:
+            store, asked = opened(redis.url), key(rpm=6, request_burst=6, max_concurrency=3)
+            lease = await store.admit([asked], NOW(), COST)
+            state = KeyState(Kind.DISABLED, float("inf"), reason="said")
+            store.transition([Change("key:b", None, state)], NOW())
+            await store.flush()
+            redis.kill()
+            redis.start()
+            other = opened(redis.url)
+            await other.catch_up()
+            assert other.state("key:b").kind is Kind.DISABLED
+            assert await taken(other, asked, "rpm") == 1
+            assert await taken(other, asked, "max_concurrency") == 1
+            store.settle(lease, (), NOW(), COST)
+            await store.flush()
+            async with asyncio.timeout(5):
+                while await taken(other, asked, "max_concurrency"):
+                    await asyncio.sleep(0.05)
+                    await store.flush()
+            await store.aclose()
+            await other.aclose()
+
+        asyncio.run(scenario())
+    finally:
+        redis.close()
