@@ -238,3 +238,19 @@ def test_rooms_of_many_keys_are_asked_for_in_parts(server: RedisServer) -> None:
         key.name: key.rpm for key in keys
     }
     assert max(asked) <= 600
+
+
+def test_a_bucket_that_is_gone_is_no_news_to_those_who_come_later(server: RedisServer) -> None:
+    """Names of models come from callers: what was once told of each must not add up."""
+    key = BucketSpec("key:a|model:m", learns=True)
+    window = [Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"}, (key,))]
+    with server.client() as client:
+        store = TimedStore(client)
+        lease = done(store.admit(window, 1_000.0))
+        store.learn(lease, key, [Reading(0, 5.0, 10.0, 1.0)], 1_000.0)
+        assert client.zrange("{test}changed", 0, -1) == [b"room|key:a|model:m"]
+        for is_there in (True, False):
+            later = direct_store(client, Clock(client))
+            done(later.catch_up())
+            assert bool(client.zcard("{test}changed")) is is_there
+            client.delete("{test}b:key:a|model:m")

@@ -151,10 +151,7 @@ end
 local function note_left(meter, left, at)
   local slot = advance(meter, at)
   local others = math.ceil(meter.limit - meter.total - math.floor(math.max(left, 0)))
-  local held = slot_of(meter, slot)
-  others = math.min(others, MOST - held)
   if others > 0 then
-    set_slot(meter, slot, held + others)
-    meter.total = meter.total + others
+    add(meter, slot, others)
   end
 end
