@@ -69,7 +69,8 @@ _AWS_SESSION = "https://github.com/Aider-AI/aider/issues/1986"
 class Row:
     """``status``, ``code`` (code or type), every mark in ``marks`` and ``text`` (part of the
     message) must fit, lower case; what is empty fits all. ``source`` is where it is written.
-    ``key_sign``: the answer names this very key, or its account, as bad.
+    ``key_sign``: the answer names this very key, or its account, as bad. ``is_of_model``: the
+    allowance is that of the model alone.
     """
 
     outcome: Outcome
@@ -79,6 +80,7 @@ class Row:
     marks: frozenset[str] = frozenset()
     text: str = ""
     key_sign: bool = False
+    is_of_model: bool = False
 
     def fits(self, status: int, told: Told, text: str) -> bool:
         return (
@@ -337,7 +339,13 @@ BEDROCK = Tongue(
             key_sign=True,
         ),
         Row(Outcome.QUOTA_EXHAUSTED, _BEDROCK, code="servicequotaexceededexception"),
-        Row(Outcome.QUOTA_EXHAUSTED, _BEDROCK_DAY, 429, text="too many tokens per day"),
+        Row(
+            Outcome.QUOTA_EXHAUSTED,
+            _BEDROCK_DAY,
+            429,
+            text="too many tokens per day",
+            is_of_model=True,
+        ),
         Row(Outcome.OVERLOADED, _BEDROCK, code="modelnotreadyexception"),
         Row(Outcome.RATE_LIMITED, _BEDROCK, code="throttlingexception"),
         Row(Outcome.FORBIDDEN, _BEDROCK, code="accessdeniedexception"),
@@ -407,7 +415,7 @@ def judge(
         body=told.body,
         key_sign=row.key_sign if row else False,
         is_daily=outcome is Outcome.QUOTA_EXHAUSTED and "per_day" in told.marks,
-        is_of_model="per_model" in told.marks,
+        is_of_model="per_model" in told.marks or (row is not None and row.is_of_model),
     )
 
 

@@ -492,7 +492,7 @@ def test_auto_is_within_a_tenth_of_the_best_fixed_window_where_latency_grows_wit
 
 
 def test_B02_memory_does_not_grow_with_the_rows():
-    assert growth(20_000) < 8.0  # ten thousand answers that were kept would be over 30
+    assert growth(20_000) < 8.0  # ten thousand answers that are kept take over 20
 
 
 @pytest.mark.parametrize("face", ["chat_batch_sync", "as_completed_sync"])

@@ -195,7 +195,6 @@ QUOTA: dict[str, list[tuple[int, Any]]] = {
     ],
     "aws_bedrock": [
         (400, {"__type": "com.amazon.coral#ServiceQuotaExceededException", "message": "all used"}),
-        (429, {"message": "Too many tokens per day, please wait before trying again."}),
         (402, None),
     ],
 }  # fmt: skip

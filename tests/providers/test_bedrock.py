@@ -610,6 +610,7 @@ def test_errors_without_a_name_are_judged_by_their_words(words: str) -> None:
     status, outcome, key_sign = WORDS[words]
     verdict = parsed({"message": words}, status)
     assert (verdict.outcome, verdict.key_sign) == (outcome, key_sign)
+    assert verdict.is_of_model == ("per day" in words)
 
 
 SDK: dict[type, tuple[BaseException, Outcome | None]] = {

@@ -20,6 +20,7 @@ from llm_rotate.core.outcome import Outcome
 from llm_rotate.core.wire import (
     ChatRequest,
     EmbedRequest,
+    FileRequest,
     Headers,
     TranscribeRequest,
     Upload,
@@ -42,6 +43,7 @@ REQUESTS: dict[type, list[Any]] = {
     TranscribeRequest: [
         TranscribeRequest("m", Upload(1, lambda: iter([b"x"])), "a.mp3", "audio/mpeg", "boundary")
     ],
+    FileRequest: [FileRequest("m", b"x", "text/plain")],
 }
 GOOD_TO_OPERATIONS: list[Any] = [
     {"data": [{"index": 1, "embedding": [0.5, 1]}, {"index": 0, "embedding": [1, 2]}],
