@@ -48,21 +48,24 @@ class Source:
             reason = self._failed(error)
         raise SecretError(f"Microsoft Entra ID {reason}")
 
-    async def ask(self) -> str:
+    async def ask(self, limit_s: float) -> str:
         """The token of an asynchronous function, asked once for all who wait for it on their
-        loop. Raises SecretError.
+        loop; one that takes longer than ``limit_s`` seconds is ended. Raises SecretError.
         """
         loop = asyncio.get_running_loop()
         task = self._asking.get(loop)
         if task is None:
-            self._asking[loop] = task = loop.create_task(self._asked())
+            self._asking[loop] = task = loop.create_task(self._asked(limit_s))
             task.add_done_callback(lambda _: self._asking.pop(loop, None))
         return await asyncio.shield(task)
 
-    async def _asked(self) -> str:
+    async def _asked(self, limit_s: float) -> str:
         assert self._ask is not None  # noqa: S101 - for the type checker: it is asynchronous
         try:
-            return self._checked(await self._ask())
+            async with asyncio.timeout(limit_s):
+                return self._checked(await self._ask())
+        except TimeoutError:
+            reason = f"gave no token within {limit_s:g} s"
         except Exception as error:
             reason = self._failed(error)
         raise SecretError(f"Microsoft Entra ID {reason}")

@@ -249,6 +249,27 @@ def test_an_asynchronous_function_is_asked_once_for_all():
     assert azure.sim.requests("token1") == 20
 
 
+def test_R16_an_asynchronous_function_that_hangs_is_ended_and_asked_again_later():
+    asks = []
+
+    async def ask() -> str:
+        asks.append(1)
+        if len(asks) == 1:
+            await asyncio.Event().wait()
+        return "sk-sim-token"
+
+    azure = Azure({"auth_config": {"azure_ad_token_provider": ask}}, {})
+
+    async def scenario() -> None:
+        answer = await azure.lm.chat("gpt-4o", HELLO)
+        assert [each.outcome for each in answer.attempts] == ["secret_missing", "ok"]
+        assert "within 30 s" in answer.attempts[0].message
+        await azure.lm.keys.reset("k1")
+        assert (await azure.lm.chat("gpt-4o", HELLO, key_id="k1")).key_id == "k1"
+
+    azure.run(scenario)
+
+
 def test_a_refused_token_is_asked_for_anew_before_the_key_is_blamed():
     ask, _ = tokens()
     azure = Azure({"auth_config": {"azure_ad_token_provider": ask}})
