@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from inspect import iscoroutinefunction
+from inspect import iscoroutine, iscoroutinefunction
 from typing import Any
 
 from ..core.redact import redact
@@ -35,7 +35,8 @@ class Source:
     @property
     def is_async(self) -> bool:
         """Whether ``ask`` gives the token; else ``read`` does."""
-        return iscoroutinefunction(self._ask)
+        kind: Any = type(self._ask)  # an object may have an asynchronous call
+        return iscoroutinefunction(self._ask) or iscoroutinefunction(kind.__call__)
 
     def read(self) -> str:
         """The token that is good now. Blocks. Raises SecretError."""
@@ -74,6 +75,9 @@ class Source:
     def _checked(token: object) -> str:
         if isinstance(token, str) and token:
             return token
+        if iscoroutine(token):
+            token.close()
+            raise TypeError("azure_ad_token_provider gave a coroutine: declare it with async def")
         raise TypeError(f"azure_ad_token_provider gave {type(token).__name__}, not a token's text")
 
     def _failed(self, error: Exception) -> str:

@@ -249,6 +249,26 @@ def test_an_asynchronous_function_is_asked_once_for_all():
     assert azure.sim.requests("token1") == 20
 
 
+class Asks:
+    async def __call__(self) -> str:
+        return "sk-sim-token"
+
+
+def test_an_object_with_an_asynchronous_call_is_one_too():
+    azure = Azure({"auth_config": {"azure_ad_token_provider": Asks()}})
+    azure.run(lambda: azure.lm.chat("gpt-4o", HELLO))
+    assert azure.sim.requests("token") == 1
+
+
+def test_F01_a_plain_function_that_gives_a_coroutine_is_told():
+    def ask() -> Any:
+        return Asks()()
+
+    azure = Azure({"auth_config": {"azure_ad_token_provider": ask}})
+    with pytest.raises(NoAvailableKeyError, match="declare it with async def"):
+        azure.run(lambda: azure.lm.chat("gpt-4o", HELLO, max_wait_seconds=0))
+
+
 def test_R16_an_asynchronous_function_that_hangs_is_ended_and_asked_again_later():
     asks = []
 
