@@ -21,6 +21,7 @@ generation. Whoever removes it settles; a second time there is none.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,6 +30,9 @@ from .meter import KINDS, REQUESTS, Meter
 BACK_FOR_GOOD = 2.0  # windows: a clock that is further back was set; any less, it is late
 
 LeaseId = int | str
+
+Resets = Callable[[float], tuple[float, float]]
+"""now -> the next two ends of a day, as times of the same clock."""
 
 
 class Tokens(NamedTuple):
@@ -47,6 +51,7 @@ class BucketSpec:
     ``tpd``, ``max_cost_per_day`` (dollars): until the reset that ``turn_day`` is told.
     ``request_burst``, ``token_burst``: how much may go at once, at most the limit.
     ``learns``: requests are counted without a limit too, so that refusals can teach one.
+    ``resets``: its days, where those of the asking key's provider are not everybody's.
     """
 
     name: str
@@ -62,6 +67,7 @@ class BucketSpec:
     token_burst: int | None = None
     window_seconds: float = 60.0
     learns: bool = False
+    resets: Resets | None = field(default=None, repr=False, compare=False)
     has_day: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

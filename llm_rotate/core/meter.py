@@ -211,7 +211,7 @@ class Meter:
             return math.inf
         over = self.total + min(amount, self.limit) - self.limit
         number = self.last - self.slots
-        while over > 0:
+        while over > 0 and number < self.last:
             number += 1
             over -= self.ring[number % self.slots]
         return (number + self.slots) / self.per_second

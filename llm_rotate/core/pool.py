@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .bucket import BucketSpec, Reservation, Tokens
+from .bucket import BucketSpec, Reservation, Resets, Tokens
 from .keystate import FRESH, Change, KeyState
 from .learned import Reading
 from .limits import Room
@@ -18,9 +18,6 @@ FREE = Tokens()
 
 Counts = Mapping[tuple[str, ...], Sequence[int]]
 """Name -> what was counted of it, in an order that the counter knows."""
-
-Resets = Callable[[float], tuple[float, float]]
-"""now -> the next two ends of the provider's day, as times of the same clock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ..core.route import RouteStage
 from ..errors import ConfigurationError
 from ..strategies import STRATEGIES, Strategy
 from .clock import Clock
-from .quotas import Quotas, days_of
+from .quotas import Quotas, days_of, key_name
 from .stages import PoolKey, ProviderFacts, Stage, candidate
 from .transport.seam import Timeouts
 
@@ -64,7 +64,7 @@ class Assembly:
     def __init__(self, config: LMRotateConfig, clock: Clock, watched: set[str]) -> None:
         self._config = config
         self._clock = clock
-        self.quotas = Quotas(config, watched)
+        self.quotas = Quotas(config, watched, days_of("UTC", clock))
         self._keys_by_id = {key.key_id: key for key in config.keys}
         self.specs = config.keyspecs()
         self.routes = config.routes()
@@ -123,9 +123,13 @@ class Assembly:
 
     def limited(self) -> list[tuple[Candidate, list[str]]]:
         """Every limit there is, key by key, with the names of its buckets."""
-        found = []
-        for index, key in enumerate(self.keys.values()):
-            for model in self.quotas.models(key.key_id):
+        found: list[tuple[Candidate, list[str]]] = []
+        quotas = self.quotas
+        models = quotas.models()
+        for index, key in enumerate(() if quotas.are_none else self.keys.values()):
+            owners = (key_name(key.key_id), quotas.quota(key.key_id))
+            named = dict.fromkeys(model for owner in owners for model in models.get(owner, ()))
+            for model in (None, *named):
                 made = candidate(index, key, model, None)
                 if made.buckets:
                     found.append((made, [spec.name for spec in made.buckets]))

@@ -48,6 +48,7 @@ class Lines:
             "socket_timeout": None,  # a flush has one timeout for all it does
             "socket_connect_timeout": connect_s,
             "retry": Retry(NoBackoff(), 0),
+            "encoding_errors": "surrogatepass",  # names come from callers, words from answers
         }
         own: dict[str, Any] = {
             name: text for name, text in address.options.items() if name.startswith("ssl_")

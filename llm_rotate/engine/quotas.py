@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ..config import LimitsConfig, LMRotateConfig
-from ..core.bucket import BucketSpec
-from ..core.pool import Candidate, Resets
+from ..core.bucket import BucketSpec, Resets
+from ..core.pool import Candidate
 from .clock import Clock
 
 _NOTHING = LimitsConfig()
+MOST_WATCHED = 4096  # names of models come from callers
 
 
 @lru_cache(maxsize=64)
@@ -58,11 +60,13 @@ def of_model(name: str, model: str | None) -> str:
 
 class Quotas:
     """One spec per name. ``watched``: the names whose limits answers told of, though the
-    configuration states none; the set outlives a reload.
+    configuration states none; the set outlives a reload. ``days``: what several providers'
+    keys have a day in.
     """
 
-    def __init__(self, config: LMRotateConfig, watched: set[str]) -> None:
+    def __init__(self, config: LMRotateConfig, watched: set[str], days: Resets) -> None:
         self.watched = watched
+        self._days = days
         self._groups = {key.key_id: key.quota_group for key in config.keys if key.quota_group}
         self._stated: dict[str, LimitsConfig] = {}
         self._specs: dict[str, BucketSpec] = {}
@@ -71,6 +75,9 @@ class Quotas:
         for name, group in config.quota_groups.items():
             self._state(group_name(name), group, group.model_limits)
         self._state(POOL, config.limits, {})
+        owners = {(self._groups.get(key.key_id), key.provider) for key in config.keys}
+        of_groups = Counter(name for name, _ in owners if name)
+        self._mixed = {POOL, *(group_name(name) for name, many in of_groups.items() if many > 1)}
 
     def _state(self, name: str, whole: LimitsConfig, of_models: Mapping[str, LimitsConfig]) -> None:
         named = {name: whole, **{of_model(name, model): each for model, each in of_models.items()}}
@@ -98,25 +105,37 @@ class Quotas:
             self.spec(name) for name in names if name in self._stated or name in self.watched
         )
 
-    def models(self, key_id: str) -> list[str | None]:
-        """The models that the key has limits for, and None for all of them together."""
-        if self.are_none:
-            return []
-        owners = (key_name(key_id), self.quota(key_id))
-        named = (name.partition("|model:") for name in (*self._stated, *sorted(self.watched)))
-        return [None, *dict.fromkeys(model for own, mark, model in named if mark and own in owners)]
+    def models(self) -> Mapping[str, Sequence[str]]:
+        """The models that there are limits for, by whose they are: a key's or a group's."""
+        found: dict[str, list[str]] = {}
+        for name in (*self._stated, *sorted(self.watched)):
+            owner, mark, model = name.partition("|model:")
+            if mark:
+                found.setdefault(owner, []).append(model)
+        return found
 
     def told_of(self, key_id: str, model: str | None) -> BucketSpec:
         """The limits that the provider speaks of when it answers the key."""
         return self.spec(of_model(self.quota(key_id), model))
 
+    def watch(self, name: str) -> None:
+        """Counted from now on. What is dropped is told again by its next answer."""
+        if len(self.watched) >= MOST_WATCHED:
+            self.watched.clear()
+        self.watched.add(name)
+
     def spec(self, name: str) -> BucketSpec:
         """The one spec of a name."""
         found = self._specs.get(name)
         if found is None:
+            if len(self._specs) >= MOST_WATCHED + len(self._stated):
+                self._specs = {
+                    each: self._specs[each] for each in self._stated if each in self._specs
+                }
             stated = self._stated.get(name, _NOTHING)
             limits = {field: getattr(stated, field) for field in LimitsConfig.model_fields}
-            found = BucketSpec(name, **limits, learns=stated.rpm is None)
+            days = self._days if name.partition("|")[0] in self._mixed else None
+            found = BucketSpec(name, **limits, learns=stated.rpm is None, resets=days)
             found = self._specs.setdefault(name, found)
         return found
 

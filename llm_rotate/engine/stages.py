@@ -11,12 +11,12 @@ from itertools import islice
 from typing import Any
 
 from ..core.affinity import Homes, homes_of
-from ..core.bucket import BucketSpec
+from ..core.bucket import BucketSpec, Resets
 from ..core.keyspec import KeySpec
 from ..core.keystate import KeyState
 from ..core.outcome import Scope
 from ..core.policy import Policy
-from ..core.pool import Blocked, Candidate, News, Norm, Place, Record, Resets
+from ..core.pool import Blocked, Candidate, News, Norm, Place, Record
 from ..core.route import RouteStage
 from ..core.turns import Turns
 from ..core.wire import Dialect, Endpoint, Ready

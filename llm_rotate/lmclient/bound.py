@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from ..client import LMRotate
 from ..helpers.chat import Spray
-from .inputs import EndpointType, checked_endpoint
+from .inputs import EndpointType, check_keywords, checked_endpoint
 from .translation import timeouts_of
 
 
@@ -46,14 +46,14 @@ class Bound:
 
     # -- to the pool
 
-    @property
-    def _first(self) -> str:
+    def _next_model(self) -> str:
         """The model whose turn it is."""
         return self._spray.next()[0]
 
     def _said(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The keywords of one call. It waits for room as long as it takes."""
         said = {"max_wait_seconds": math.inf, **self._keywords, **given}
+        check_keywords(said)
         if (seconds := said.pop("timeout", None)) is not None:
             said["timeouts"] = timeouts_of(seconds)
         return said

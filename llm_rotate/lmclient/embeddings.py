@@ -25,7 +25,7 @@ class Embeddings(Bound):
         """One text as a vector. The keywords are those of the pool's ``embed`` (dimensions,
         task_type, as_array, ...). Raises what that raises.
         """
-        response = await self._lm.embed(self._first, input_data, **self._said(kwargs))
+        response = await self._lm.embed(self._next_model(), input_data, **self._said(kwargs))
         return embedding_of(response)
 
     def embed_batch(
@@ -69,7 +69,7 @@ class Embeddings(Bound):
         size below 1.
         """
         batch = await self._lm.embed_batch(
-            self._first,
+            self._next_model(),
             input_batch,
             micro_batch_size=micro_batch_size,
             return_exceptions=return_exceptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigurationError
@@ -15,6 +15,18 @@ EndpointType = Literal["chat_completion", "responses"]
 ENDPOINTS: tuple[EndpointType, ...] = ("chat_completion", "responses")
 # What a payload for the responses endpoint may hold here; the rest is for keywords.
 PAYLOAD = ("input", "instructions")
+# What a call may not say, for it would go to the provider as a part of the request.
+OF_THE_CLIENT = frozenset({"model", "api_key", "api_base", "base_url", "deployments"})
+OTHER_NAMES: Mapping[str, str] = {"num_retries": "max_retries", "request_timeout": "timeout"}
+
+
+def check_keywords(keywords: Iterable[str]) -> None:
+    """Raises ConfigurationError for keywords that belong elsewhere."""
+    for name in keywords:
+        if name in OF_THE_CLIENT:
+            raise ConfigurationError(f"{name}= belongs to the client, not to a call: make another")
+        if name in OTHER_NAMES:
+            raise ConfigurationError(f"{name}= is called {OTHER_NAMES[name]}= here")
 
 
 def checked_endpoint(endpoint: str) -> EndpointType:

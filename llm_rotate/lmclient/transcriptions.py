@@ -48,7 +48,7 @@ class Transcriptions(Bound):
         instead. Raises what that raises.
         """
         response = await self._lm.transcribe(
-            self._first,
+            self._next_model(),
             input_data,
             max_transcription_bytes=max_transcription_bytes,
             **self._said(kwargs),

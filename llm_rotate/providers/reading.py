@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+LARGEST_COUNT = 1e15  # beyond it sums are not exact, and where they are shared not possible
+
 
 def as_dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
@@ -27,7 +29,7 @@ def as_text_or_none(value: object) -> str | None:
 
 
 def as_count(value: object) -> int:
-    """A number of tokens; 0 for what is none."""
-    if isinstance(value, float) and 0 < value < 1e15:
-        return int(value)
-    return value if type(value) is int and value > 0 else 0
+    """A number of tokens; 0 for what is none, or cannot be one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 < value < LARGEST_COUNT else 0

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..core.bucket import BucketSpec, Tokens
 from ..core.learned import Reading
-from .errands import SETTLE, Command
 from .rows import owed_words, reading_words, row_of
 
 MOST_WORDS = 500 * 6  # in one script call
-Words = tuple[str, ...]
-Hear = Callable[[Sequence[object], float], None]
 
 
 class Accounts:
@@ -39,19 +36,16 @@ class Accounts:
         what = "told" if readings else "refused"
         self._waiting += (what, lease, spec.name, row_of(spec), reading_words(readings), "")
 
-    def commands(self, keys: Sequence[str], heard: Hear) -> list[Command]:
-        """All that waits."""
+    def take(self) -> list[list[str]]:
+        """All that waits, in parts for one script call each."""
         said, self._waiting = self._waiting, []
         parts = [said[i : i + MOST_WORDS] for i in range(0, len(said), MOST_WORDS)]
         self._given += parts
-        return [Command(SETTLE, keys, part, self._hearing(part, heard)) for part in parts]
+        return parts
 
-    def _hearing(self, part: list[str], heard: Hear) -> Hear:
-        def done(reply: Sequence[object], now: float) -> None:
-            self._given = [each for each in self._given if each is not part]
-            heard(reply, now)
-
-        return done
+    def heard(self, part: list[str]) -> None:
+        """The server has taken it."""
+        self._given = [each for each in self._given if each is not part]
 
     def again(self) -> None:
         """What was given out may not have been heard."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..core.bucket import BucketSpec
+from ..core.bucket import BucketSpec, Resets
 from ..core.keystate import FRESH, KeyState, Kind
 from ..core.limits import Room, words
-from ..core.pool import Blocked, Candidate, Lease, Refused, Resets
+from ..core.pool import Blocked, Candidate, Lease, Refused
 from .errands import Ask
 from .rows import day_words, row_of
 

@@ -16,8 +16,8 @@ from ..core.pool import LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
 from .accounts import Accounts
 from .batch import LOCAL, Batch
 from .counters import Counters
-from .debts import Debts
-from .errands import ADMIT, CHANGE, KEEP, Ask, Command, Link, Question
+from .debts import FORGOTTEN_SECONDS, Debts
+from .errands import ADMIT, CHANGE, KEEP, SETTLE, TALLY, Ask, Command, Link, Question
 from .memory import MemoryStore
 from .memory_limits import room_news
 from .pending import Op, Pending
@@ -37,6 +37,8 @@ class Conversation(MemoryStore):
     Changes of one subject go one after another, each judged again from what stands at the
     server when its answer comes.
     """
+
+    forgets_s = FORGOTTEN_SECONDS  # not before the server: what it keeps, this has to know
 
     def __init__(self, namespace: str, link: Link) -> None:
         super().__init__()
@@ -124,8 +126,8 @@ class Conversation(MemoryStore):
                 self._change_command(taken[i : i + MOST_OPS], now)
                 for i in range(0, len(taken), MOST_OPS)
             ]
-            commands += self._accounts.commands(self._shared, self._heard_settled)
-            counts = self._counters.command(self._shared, now)
+            commands += [self._settle_command(part) for part in self._accounts.take()]
+            counts = self._count_command(now)
             if counts is not None:
                 commands.append(counts)
             if now >= self._keep_at:
@@ -191,6 +193,22 @@ class Conversation(MemoryStore):
             args += [op.subject, op.word, *words, op.id, op.frees]
         return Command(CHANGE, keys, args, lambda reply, at: self._heard_change(ops, reply, at))
 
+    def _settle_command(self, part: list[str]) -> Command:
+        return Command(
+            SETTLE, self._shared, part, lambda reply, at: self._heard_settled(part, reply, at)
+        )
+
+    def _count_command(self, now: float) -> Command | None:
+        message = self._counters.take(now)
+        if message is None:
+            return None
+
+        def heard(reply: Any, at: float) -> None:  # noqa: ARG001 - as every command's
+            with self._lock:
+                self._counters.heard(message)
+
+        return Command(TALLY, self._shared, message, heard)
+
     def _keep_command(self, now: float) -> Command:
         self._keep_at = now + KEEP_SECONDS
         endless = [
@@ -248,18 +266,20 @@ class Conversation(MemoryStore):
         if is_more:
             self._link.soon()
 
-    def _heard_settled(self, reply: Sequence[Any], now: float) -> None:
+    def _heard_settled(self, part: list[str], reply: Sequence[Any], now: float) -> None:
         _, epoch, before, after = _head(reply)
         with self._lock:
+            self._accounts.heard(part)
             if epoch == self._epoch and before == self._count:
                 self._count = after
-        self._tell([room_news(name.decode(), now) for name in reply[4]])
+        self._tell([room_news(_name(name), now) for name in reply[4]])
 
     def _learn(self, subject: str, record: Record, now: float) -> list[News]:
         """Takes a state into the view; news if it says something new."""
         before, after = self._states.get(subject, FRESH), record.state
         if after.version:
             self._states[subject] = after
+            self._changed += 1
         else:
             self._states.pop(subject, None)
         if (before.version, before.kind) != (after.version, after.kind):
@@ -274,7 +294,7 @@ class Conversation(MemoryStore):
         told: list[News] = []
         with self._lock:
             named = [
-                (name.decode(), text) for name, text in zip(texts[::2], texts[1::2], strict=True)
+                (_name(name), text) for name, text in zip(texts[::2], texts[1::2], strict=True)
             ]
             news = {
                 name: unpacked(text, server_ms, now)
@@ -295,6 +315,7 @@ class Conversation(MemoryStore):
                 told += self._rejoin(news, now)
             for ask, answer in zip(batch.asks, reply[4], strict=True):
                 ask.answer = self._answer(batch, ask, answer, reply[5], now)
+            self._sweep_if_due(now)
         self._tell(told)
 
     def _tell(self, news: Sequence[News]) -> None:
@@ -344,6 +365,10 @@ class Conversation(MemoryStore):
             Op(subject, self._new_id(), now, frees=lease) for subject, lease in self._debts.told()
         )
         return told
+
+
+def _name(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogatepass")
 
 
 def _head(reply: Sequence[Any]) -> tuple[int, str, int, int]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ..core.pool import Counts
-from .errands import TALLY, Command
 
 SAY_SECONDS = 1.0
 COUNTS = 5  # of each name, as in tally.lua
@@ -41,7 +39,7 @@ class Counters:
         self.__init__(worker)  # type: ignore[misc]  # as new, the same object
         self._unsaid = unsaid
 
-    def command(self, keys: Sequence[str], now: float) -> Command | None:
+    def take(self, now: float) -> list[str] | None:
         """What there is to say, if it is time."""
         if self._is_sent or (now < self._due_at and not self.is_urgent):
             return None
@@ -52,7 +50,7 @@ class Counters:
         if not self._message:
             return None
         self._is_sent = True
-        return Command(TALLY, keys, self._message, self._heard)
+        return self._message
 
     def _next(self) -> list[str]:
         said = [
@@ -65,8 +63,10 @@ class Counters:
         self._number += 1
         return [self._worker, str(self._number), *said]
 
-    def _heard(self, reply: Any, now: float) -> None:  # noqa: ARG002 - as every command's
-        self._message, self._is_sent = [], False
+    def heard(self, message: list[str]) -> None:
+        """The server has counted it."""
+        if message is self._message:  # it may have gone twice, and the next be on its way
+            self._message, self._is_sent = [], False
 
     def again(self) -> None:
         """What was given out may not have been heard."""

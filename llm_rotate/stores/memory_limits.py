@@ -57,6 +57,7 @@ class Buckets:
 
     def reserve(self, lease: Lease, cost: Tokens, now: float) -> None:
         """Takes ``cost`` of every bucket."""
+        self._turn_days(lease.candidate, now)  # a server may have lent it: nobody asked here
         lease.cost = cost
         buckets, lease_id = self._buckets, lease.id
         lease.reservations = tuple(
@@ -135,13 +136,14 @@ class Buckets:
         return self._buckets.setdefault(spec.name, Bucket(spec))
 
     def _turn_days(self, candidate: Candidate, now: float) -> None:
-        if candidate.resets is None:
+        days = candidate.resets
+        if days is None:
             return
         for spec in candidate.buckets:
             if spec.has_day:
                 bucket = self._buckets.get(spec.name) or self._made(spec, now)
                 if now >= bucket.day_ends:
-                    turn_day(bucket, candidate.resets(now), now)
+                    turn_day(bucket, (spec.resets or days)(now), now)
 
     def _blocked(self, candidate: Candidate, spec: BucketSpec, cost: Tokens, now: float) -> Blocked:
         buckets = [(self._buckets[each.name], each) for each in candidate.buckets]

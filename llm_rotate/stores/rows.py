@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.bucket import BucketSpec, Tokens
+from ..core.bucket import BucketSpec, Resets, Tokens
 from ..core.learned import Reading
 from ..core.limits import Room
-from ..core.pool import Resets
 
 _FIELDS = (  # in the order of FIELDS in limits.lua
     "rpm",
@@ -44,6 +43,7 @@ def row_of(spec: BucketSpec) -> str:
 
 def day_words(spec: BucketSpec, resets: Resets | None, now: float) -> str:
     """Seconds until the next two ends of the day; nothing where the bucket has none."""
+    resets = spec.resets or resets
     if resets is None or not spec.has_day:
         return ""
     first, second = resets(now)

@@ -419,6 +419,29 @@ def limited(sim: Simulator, url: str) -> LMRotate:
     return LMRotate(config, seams=Seams(rng=NoJitter()))
 
 
+@pytest.mark.parametrize("model", ["gpt-\ud800", "gpt|model:x y", "gpt 漢字"])
+def test_no_name_of_a_model_cuts_a_worker_off(sim, calm, model: str) -> None:
+    async def scenario() -> None:
+        sim.key("a").headers({"x-ratelimit-remaining-requests": "50"})
+        async with limited(sim, calm.url) as here, limited(sim, calm.url) as there:
+            for lm in (here, there, here):
+                await lm.chat(model, HELLO, provider="openai", max_tokens=9)
+            sim.key("b").unknown_model(model)
+            for _ in range(3):
+                await here.chat(model, HELLO, provider="openai", max_tokens=9)
+            total = (await there.usage_summary())["by_model"]
+            assert model in total
+            assert any(model in scope for scope in await scopes(there, "b"))
+            assert not here._pool.store._link.failure
+            assert not there._pool.store._link.failure
+
+    run(scenario)
+
+
+async def scopes(lm: LMRotate, key: str) -> Any:
+    return (await lm.health()).providers["openai"].keys[key].scopes
+
+
 # -- D06, and what stays behind
 
 

@@ -178,6 +178,17 @@ def test_a_fleet_that_is_cut_off_together_keeps_the_limit(sim, redis) -> None:
     assert sim.requests() <= 40 + 1
 
 
+def test_a_worker_that_is_cut_off_remembers_what_it_took_of_a_day(sim, redis) -> None:
+    async def scenario() -> None:
+        async with limited(sim, redis.url, rpd=10) as lm:
+            assert await tried(lm, 6) == 6
+            redis.kill()
+            assert await tried(lm, 10) == 4
+            redis.start()
+
+    run(scenario)
+
+
 async def shares(lm: LMRotate) -> bool:
     await lm.health()
     return not lm._pool.store._link.is_cut

@@ -375,6 +375,26 @@ def test_results_are_plain_dataclasses(sim: Simulator) -> None:
     assert "choices" not in repr(result)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "told"),
+    [
+        ("api_key", "api_key= belongs to the client"),
+        ("model", "model= belongs to the client"),
+        ("num_retries", "num_retries= is called max_retries= here"),
+    ],
+)
+def test_what_belongs_to_the_client_does_not_go_into_a_request(
+    sim: Simulator, keyword: str, told: str
+) -> None:
+    with client_of(sim) as client:
+        for act in (client.generate, client.embed, client.transcribe):
+            with pytest.raises(ConfigurationError, match=told):
+                act("x", **{keyword: "sk-secret"})
+        with pytest.raises(ConfigurationError, match=told):
+            client.generate_batch(["x"], **{keyword: "sk-secret"})
+    assert sim.requests() == 0
+
+
 # -- embeddings and transcription
 
 

@@ -131,5 +131,11 @@ def test_a_real_answer_tells_what_was_cached_and_thought(name: str) -> None:
     assert (usage.cached_tokens, usage.reasoning_tokens) == REAL[name]
 
 
+@pytest.mark.parametrize("said", [10**18, 10**30, -1, True, "5", None])
+def test_what_can_be_no_number_of_tokens_counts_as_none(said: Any) -> None:
+    """Sums of them are shared, and a server that adds them up takes 64 bits."""
+    assert usage_of("openai", {"prompt_tokens": said, "completion_tokens": 4}).total_tokens == 4
+
+
 def test_every_dialect_has_figures_here() -> None:
     assert {name for name, *_ in SAID.values()} == set(DIALECTS)

@@ -21,7 +21,7 @@ from llm_rotate.stores.memory import MemoryStore
 from llm_rotate.stores.redis import RedisStore
 from tests.redis_server import RedisServer
 
-from .direct import Clock, direct_store, done
+from .direct import Clock, TimedStore, direct_store, done
 
 AMOUNTS = st.none() | st.sampled_from([1, 2, 5, 40, 300])
 LIMITS = st.fixed_dictionaries(
@@ -204,3 +204,70 @@ def test_both_stores_keep_the_same_limits(server: RedisServer) -> None:
             suppress_health_check=list(HealthCheck),
         )
         run("runTest").runTest()  # type: ignore[attr-defined]
+
+
+def test_a_request_larger_than_a_slot_can_count_does_not_stop_the_server(
+    server: RedisServer,
+) -> None:
+    """What is counted and what is held of it must agree, or the search for room has no end."""
+    key = BucketSpec("key:a", learns=True)
+    window = [Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"}, (key,))]
+    with server.client() as client:
+        for store in (MemoryStore(), TimedStore(client)):
+            first = done(store.admit(window, 1_000.0, Tokens(10, 10)))
+            store.learn(first, key, [Reading(1, 199_000.0, 200_000.0, 1.0)], 1_000.0)
+            huge = done(store.admit(window, 1_070.0, Tokens(10, 10**10)))
+            store.settle(huge, (), 1_070.0, Tokens())
+            assert isinstance(done(store.admit(window, 1_071.0, Tokens(10, 10))), Lease)
+
+
+def test_rooms_of_many_keys_are_asked_for_in_parts(server: RedisServer) -> None:
+    """A script holds up every call of the fleet while it runs."""
+    keys = [BucketSpec(f"key:{number}", rpm=number + 1) for number in range(450)]
+    window = [
+        Candidate(place, key.name[4:], (key.name,), {Scope.KEY: key.name}, (key,))
+        for place, key in enumerate(keys)
+    ]
+    with server.client() as client:
+        store = TimedStore(client)
+        link, asked = store._link, []
+        call = link.call
+        link.call = lambda command: (asked.append(len(command.args)), call(command))[1]
+        rooms = done(store.rooms(window, 1_000.0))
+    assert {name: room["rpm"].limit for name, room in rooms.items()} == {
+        key.name: key.rpm for key in keys
+    }
+    assert max(asked) <= 600
+
+
+def test_a_bucket_that_is_gone_is_no_news_to_those_who_come_later(server: RedisServer) -> None:
+    """Names of models come from callers: what was once told of each must not add up."""
+    key = BucketSpec("key:a|model:m", learns=True)
+    window = [Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"}, (key,))]
+    with server.client() as client:
+        store = TimedStore(client)
+        lease = done(store.admit(window, 1_000.0))
+        store.learn(lease, key, [Reading(0, 5.0, 10.0, 1.0)], 1_000.0)
+        assert client.zrange("{test}changed", 0, -1) == [b"room|key:a|model:m"]
+        for is_there in (True, False):
+            later = direct_store(client, Clock(client))
+            done(later.catch_up())
+            assert bool(client.zcard("{test}changed")) is is_there
+            client.delete("{test}b:key:a|model:m")
+
+
+def test_a_slot_is_kept_though_another_process_knows_of_no_slots(server: RedisServer) -> None:
+    """As while workers are replaced one by one with those of a new configuration."""
+
+    def key(**limits: Any) -> list[Candidate]:
+        spec = BucketSpec("key:a", **limits)
+        return [Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"}, (spec,))]
+
+    new, old = key(max_concurrency=1), key(rpm=600)
+    with server.client() as client:
+        store = TimedStore(client)
+        lease = done(store.admit(new, 1_000.0))
+        for now in (1_020.0, 1_040.0, 1_060.0):
+            done(store.admit(old, now - 1.0))
+            store.renew([lease], now)
+        assert isinstance(done(store.admit(new, 1_070.0)), Refused)

@@ -16,15 +16,17 @@ import pytest
 import trustme
 
 from llm_rotate.config.entries import StateStoreConfig
+from llm_rotate.core.bucket import BucketSpec
 from llm_rotate.core.keystate import Change, KeyState, Kind
 from llm_rotate.core.outcome import Scope
-from llm_rotate.core.pool import Candidate, Lease, Refused
+from llm_rotate.core.pool import FREE, Candidate, Lease, Refused
 from llm_rotate.engine.clock import RealClock
 from llm_rotate.engine.state import open_store
 from tests.redis_server import RedisServer, free_port
 
 NOW = time.monotonic
 KEY = Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"})
+LIMITED = Candidate(1, "b", ("key:b",), {Scope.KEY: "key:b"}, (BucketSpec("key:b", rpm=5),))
 
 
 @pytest.fixture(autouse=True)
@@ -249,6 +251,13 @@ def shares(url: str) -> None:
         here.transition([said(Kind.COOLDOWN, NOW() + 60)], NOW())
         await here.flush()
         assert isinstance(await there.admit([KEY], NOW()), Refused)
+        lease = await there.admit([LIMITED], NOW())
+        there.settle(lease, (), NOW(), FREE)
+        assert await there.rooms([LIMITED], NOW())
+        here.count(lambda: {("p", "a", ""): (1, 0, 0, 0, 0)})
+        assert await here.counted() == {("p", "a", ""): [1, 0, 0, 0, 0]}
+        assert not here._link.failure
+        assert not there._link.failure
         await here.aclose()
         await there.aclose()
 
@@ -287,9 +296,12 @@ def test_another_database(server: RedisServer) -> None:
 
 
 def test_a_user_who_may_do_only_what_is_needed(server: RedisServer) -> None:
-    commands = "get mget set del pexpire zadd zrem zrangebyscore time evalsha script|load hello auth select"
-    allowed = [f"+{name}" for name in [*commands.split(), "client"]]
-    server.do("ACL", "SETUSER", "worker", "on", ">pass", "~{llmrotate}*", *allowed)
+    """The line is the one of docs/how-to/workers.md."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "workers.md"
+    rule = next(line for line in page.read_text().splitlines() if line.startswith("user worker "))
+    assert "~{my-service}*" in rule
+    words = rule.replace("my-service", "llmrotate").split()[2:]
+    server.do("ACL", "SETUSER", "worker", *words)
     shares(f"redis://worker:pass@127.0.0.1:{server.port}")
     server.do("ACL", "DELUSER", "worker")
 
@@ -321,5 +333,24 @@ def test_an_admission_cancelled_with_its_answer_in_hand_leaves_no_trial(
         store._link._wires[asyncio.get_running_loop()]._hand_over = hand_over
         await store.flush()
         assert trial_of(server) == b""
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_loop_that_was_busy_itself_does_not_blame_the_server(
+    server: RedisServer, turns: int
+) -> None:
+    store = opened(server.url, store_timeout_ms=60)
+
+    async def scenario() -> None:
+        await store.flush()
+        asked = asyncio.create_task(store.admit([KEY], NOW()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 - that is what it is about
+        assert isinstance(await asked, Lease)
+        assert not store._link.failure
+        await store.aclose()
 
     asyncio.run(scenario())

@@ -14,21 +14,23 @@ local values = redis.call('MGET', unpack(KEYS))
 local epoch = epoch_of(values[1])
 local count = tonumber(values[1] and values[2] or 0)
 
+-- What is gone is no news any more: names of models come from callers, and would add up.
 local function news(since)
   local found = {}
   local subjects = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. since, '+inf')
   for first = 1, #subjects, 1000 do
     local names = {}
     for i = first, math.min(first + 999, #subjects) do
-      names[#names + 1] = SPACE .. 's:' .. subjects[i]
+      local bucket = string.match(subjects[i], '^room|(.*)$')
+      names[#names + 1] = bucket and SPACE .. 'b:' .. bucket or SPACE .. 's:' .. subjects[i]
     end
     for i, value in ipairs(redis.call('MGET', unpack(names))) do
       local subject = subjects[first + i - 1]
-      if not value and string.sub(subject, 1, 5) ~= 'room|' then
+      if not value then
         redis.call('ZREM', KEYS[3], subject)
       end
       found[#found + 1] = subject
-      found[#found + 1] = value or ''
+      found[#found + 1] = value and string.sub(subject, 1, 5) ~= 'room|' and value or ''
     end
   end
   return found

@@ -19,10 +19,14 @@ local function slot_of(meter, number)
   return (struct.unpack('<I4', meter.ring, number % meter.slots * 4 + 1))
 end
 
-local function set_slot(meter, number, amount)
+-- The total is always the ring's: what a slot cannot hold is not in it either.
+local function add(meter, number, more)
+  local held = slot_of(meter, number)
+  local kept = math.floor(math.min(math.max(0, held + more), MOST))
   local at = number % meter.slots * 4
-  meter.ring = string.sub(meter.ring, 1, at) .. struct.pack('<I4', math.min(amount, MOST))
+  meter.ring = string.sub(meter.ring, 1, at) .. struct.pack('<I4', kept)
     .. string.sub(meter.ring, at + 5)
+  meter.total = meter.total + kept - held
 end
 
 local function shape(meter, stated, burst, window)
@@ -43,8 +47,7 @@ local function advance(meter, at)
     for number = meter.last + 1, slot do
       local over = slot_of(meter, number)
       if over ~= 0 then
-        meter.total = meter.total - over
-        set_slot(meter, number, 0)
+        add(meter, number, -over)
       end
     end
   end
@@ -62,8 +65,7 @@ local function reshape(meter, stated, burst, window, at)
     local amount = slot_of(was, old)
     local slot = math.min(math.ceil((old + 1) / before * meter.per_second) - 1, meter.last)
     if amount ~= 0 and meter.last - meter.slots < slot then
-      set_slot(meter, slot, slot_of(meter, slot) + amount)
-      meter.total = meter.total + amount
+      add(meter, slot, amount)
     end
   end
 end
@@ -81,7 +83,7 @@ local function room_at(meter, amount)
   end
   local over = meter.total + math.min(amount, meter.limit) - meter.limit
   local number = meter.last - meter.slots
-  while over > 0 do
+  while over > 0 and number < meter.last do
     number = number + 1
     over = over - slot_of(meter, number)
   end
@@ -110,8 +112,7 @@ end
 
 local function take(meter, amount, at)
   local slot = advance(meter, at)
-  set_slot(meter, slot, slot_of(meter, slot) + amount)
-  meter.total = meter.total + amount
+  add(meter, slot, amount)
   local full_at = math.max(at, meter.full_at)
   if meter.full_until ~= 0 then
     full_at = math.max(full_at, meter.full_until + (meter.burst - amount) * meter.pace)
@@ -130,10 +131,7 @@ local function correct(meter, more, taken_at, at)
   local newest = advance(meter, at)
   local slot = math.floor(taken_at * meter.per_second)
   if newest - meter.slots < slot and slot <= newest then
-    local held = slot_of(meter, slot)
-    local kept = math.max(0, held + more)
-    set_slot(meter, slot, kept)
-    meter.total = meter.total + kept - held
+    add(meter, slot, more)
   end
   if more < 0 then
     meter.full_until = 0
@@ -153,10 +151,7 @@ end
 local function note_left(meter, left, at)
   local slot = advance(meter, at)
   local others = math.ceil(meter.limit - meter.total - math.floor(math.max(left, 0)))
-  local held = slot_of(meter, slot)
-  others = math.min(others, MOST - held)
   if others > 0 then
-    set_slot(meter, slot, held + others)
-    meter.total = meter.total + others
+    add(meter, slot, others)
   end
 end
