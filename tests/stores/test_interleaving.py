@@ -320,7 +320,7 @@ def test_a_trial_that_was_lent_unheard_is_given_back_though_nobody_here_knew_of_
     with server.client() as client:
         steps = type("Steps", (Interleaved,), {"client": client})()
         steps.begin()
-        there, here = steps.processes
+        there, _ = steps.processes
         rest = KeyState(Kind.COOLDOWN, steps.clock.now + 1.0, since=steps.clock.now)
         there.store.transition([Change("key:a", None, rest)], steps.clock.now)
         there.link.say()
