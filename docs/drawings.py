@@ -1,11 +1,13 @@
 # ruff: noqa: INP001 - a script beside the pages, not a package
-"""The two diagrams, drawn as SVG: the labels come from the code, the places from here."""
+"""The diagrams, drawn as SVG: the labels come from the code, the places from here."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from llm_rotate.core.keystate import KeyState, Kind, after
+from llm_rotate.core.meter import BURST_SHARE, FEWEST_REQUESTS, REQUESTS, Meter
 from llm_rotate.core.outcome import FAULTS, Next, Outcome
 from llm_rotate.core.policy import Policy
 
@@ -152,6 +154,172 @@ def _of(following: Next, *more: str) -> list[str]:
     return [", ".join(names[first : first + 2]) for first in range(0, len(names), 2)]
 
 
+# -- limits
+
+RPM, MINUTE = 60.0, 60.0
+TAKEN_AT = (8, 8, 8, 11, 12, 14, 17, 21, 22, 24, 25, 29, 30, 31, 33, 36, 41, 42)  # seconds
+RING, HOLE, BAND = (220, 330), 56, 100  # centre, radii
+
+
+def limits() -> str:
+    """concepts/limits.svg: a request's way through the limits, and a limit of a minute."""
+    meter = Meter(REQUESTS, RPM, None, MINUTE, 0)
+    for second in TAKEN_AT:
+        meter.take(1, float(second))
+    boxes = [
+        _box(125, 60, 210, 64, ["estimate the request:", "its prompt, and max_tokens"]),
+        _box(385, 60, 210, 64, ["room in every limit of the", "key, model, group, pool?"]),
+        _box(
+            640,
+            60,
+            190,
+            64,
+            ["reserve in all of them,", "in one step, and send"],
+            COLOURS[Kind.ACTIVE],
+        ),
+        _box(875, 60, 170, 64, ["settle: the usage", "that came back"]),
+        _box(
+            385,
+            165,
+            210,
+            50,
+            ["the next key, the next", "stage, or wait in order"],
+            COLOURS[Kind.COOLDOWN],
+        ),
+    ]
+    arrows = [
+        "M230 60 L278 60",
+        "M490 60 L543 60",
+        "M735 60 L788 60",
+        "M385 92 L385 138",
+        "M640 92 L640 222",
+        "M615 92 Q600 230 318 278",
+        "M875 92 L875 345 L735 345",
+    ]
+    labels = [
+        _text(515, 52, ["yes"], FAINT),
+        _text(400, 120, ["no"], FAINT, "start"),
+        _text(650, 160, ["takes from both"], FAINT, "start"),
+        _text(885, 200, ["gives back what", "was not used,", "or takes more"], FAINT, "start"),
+        _text(RING[0], RING[1] - 4, [f"{meter.total} of {RPM:g}", "requests"], INK),
+        _text(
+            RING[0],
+            455,
+            [
+                "The ring guards the limit: no minute, wherever",
+                "it begins, holds more. A slot is a second.",
+            ],
+            INK,
+        ),
+        _text(640, 455, _bucket_words(), INK),
+    ]
+    parts = [*_ring(meter), *_bucket(), *map(_arrow, arrows), *boxes, *labels]
+    return _svg(1020, 500, "What a request takes of a limit and gives back", parts)
+
+
+def _ring(meter: Meter) -> list[str]:
+    """A sector for each slot, dark where something was taken."""
+    count = len(meter.ring)
+    return [
+        f'<path d="{_sector(place / count, (place + 1) / count)}" '
+        f'fill="{COLOURS[Kind.QUARANTINE] if taken else FILL}" stroke="{FAINT}"/>'
+        for place, taken in enumerate(meter.ring)
+    ]
+
+
+def _sector(first: float, last: float) -> str:
+    """A path between two parts of a turn, clockwise from the top."""
+
+    def point(turn: float, radius: int) -> str:
+        angle = 2 * math.pi * turn
+        return f"{RING[0] + radius * math.sin(angle):.1f} {RING[1] - radius * math.cos(angle):.1f}"
+
+    outer = f"M{point(first, BAND)} A{BAND} {BAND} 0 0 1 {point(last, BAND)}"
+    return f"{outer} L{point(last, HOLE)} A{HOLE} {HOLE} 0 0 0 {point(first, HOLE)} Z"
+
+
+def _bucket() -> list[str]:
+    return [
+        f'<path d="M552 300 L728 300 L718 420 L562 420 Z" fill="{COLOURS[Kind.PROBATION]}"/>',
+        f'<path d="M545 225 L562 420 L718 420 L735 225" fill="none" stroke="{INK}" \
+stroke-width="2"/>',
+        _text(640, 350, ["may go at once"], INK),
+        _text(640, 258, ["refills at", "the limit's rate"], FAINT),
+    ]
+
+
+def _bucket_words() -> list[str]:
+    seconds = MINUTE * BURST_SHARE
+    held = f"it holds {seconds:g} s of the rate, {FEWEST_REQUESTS:g} requests at least."
+    return ["The smoothing bucket spreads it:", held]
+
+
+# -- one state for many workers
+
+
+def shared_state() -> str:
+    """concepts/shared-state.svg."""
+    boxes = [
+        _box(
+            140,
+            60,
+            220,
+            84,
+            ["worker", "any process, any machine:", "same file, same namespace"],
+        ),
+        _box(
+            440,
+            60,
+            220,
+            84,
+            ["worker", "many calls of one turn of its", "event loop: one round trip"],
+        ),
+        _box(
+            740,
+            60,
+            220,
+            84,
+            [
+                "a worker that is cut off",
+                "goes on from what it knows,",
+                "with its part of each limit",
+            ],
+            COLOURS[Kind.COOLDOWN],
+        ),
+        _box(
+            440,
+            300,
+            480,
+            104,
+            [
+                "Redis",
+                "rests, trials, outages, operators' words",
+                "what is taken of every limit, and by whom; counts",
+                "its own clock; no secrets; a time to live on everything",
+            ],
+            COLOURS[Kind.PROBATION],
+        ),
+    ]
+    arrows = [
+        "M110 102 L240 246",
+        "M270 246 L150 104",
+        "M425 102 L425 246",
+        "M455 246 L455 104",
+    ]
+    labels = [
+        _text(160, 190, ["before a call:", "which key may go?"], FAINT, "end"),
+        _text(465, 150, ["what changed: a key rests,", "a limit has room again"], FAINT, "start"),
+        _text(415, 200, ["after it: how it ended,", "what it used"], FAINT, "end"),
+        _text(690, 215, ["shares again when", "Redis is back"], FAINT, "start"),
+    ]
+    cut = (
+        f'<path d="M700 102 L620 246" stroke="{FAINT}" stroke-width="1.5" stroke-dasharray="6 6"/>'
+    )
+    return _svg(
+        880, 370, "What workers share through Redis", [*map(_arrow, arrows), cut, *boxes, *labels]
+    )
+
+
 # -- SVG
 
 
@@ -187,4 +355,4 @@ def _text(x: int, y: int, lines: list[str], colour: str, anchor: str = "middle")
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{rows}</text>'
 
 
-__all__ = ["call", "health_machine", "transitions"]
+__all__ = ["call", "health_machine", "limits", "shared_state", "transitions"]

@@ -122,6 +122,8 @@ PRINTED: Mapping[str, Callable[[], str]] = {
     "concepts/fault-table.md": fault_table,
     "concepts/health-machine.svg": drawings.health_machine,
     "concepts/call.svg": drawings.call,
+    "concepts/limits.svg": drawings.limits,
+    "concepts/shared-state.svg": drawings.shared_state,
     "reference/configuration.md": configuration,
     "reference/providers.md": providers,
 }

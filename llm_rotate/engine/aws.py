@@ -7,11 +7,8 @@ is JSON here: the three arguments that boto3 takes.
 from __future__ import annotations
 
 import json
-import logging
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,11 +18,10 @@ from typing import Any
 from ..core.redact import redact
 from ..core.wire import Endpoint, HttpRequest
 from ..secrets import SecretError
+from ..secrets.extras import kept_out_of_the_log
 
 _SERVICE = "bedrock"
 _STAMP = "%Y%m%dT%H%M%SZ"
-# botocore's loggers that write whole requests and answers.
-_TALKATIVE = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
 _ROLE_SESSION = "llm-rotate"
 # Seconds between two questions whether credentials that expire are still good. botocore fetches
 # new ones from 15 minutes before they expire on.
@@ -84,7 +80,7 @@ class Source:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
-            with _kept_out_of_the_log():
+            with kept_out_of_the_log():
                 self._credentials = self._credentials or self._opened()
                 found = self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
@@ -138,22 +134,9 @@ def _assumed(session: Any, base: Any, auth: Mapping[str, Any]) -> dict[str, str]
     }
 
 
-@contextmanager
-def _kept_out_of_the_log() -> Iterator[None]:
-    """What botocore tells at DEBUG while this thread reads credentials holds them."""
-    reader = threading.get_ident()
-
-    def is_harmless(record: logging.LogRecord) -> bool:
-        return record.thread != reader or record.levelno > logging.DEBUG
-
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
-    for logger in loggers:
-        logger.addFilter(is_harmless)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(is_harmless)
+def is_lasting(auth: Mapping[str, Any]) -> bool:
+    """Whether the credentials are given, and do not change by themselves."""
+    return "access_key_id" in auth and "role_arn" not in auth
 
 
 def is_loaded() -> bool:

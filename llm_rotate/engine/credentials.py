@@ -62,10 +62,12 @@ async def _google_secret(key: PoolKey) -> str:
     """An access token; or an API key, where the secret is one."""
     given = await look_up(key.secret_ref) if key.secret_ref else None
     if given is not None and not google_auth.is_json(given):
+        key.token = None
         return given
     source: google_auth.Source = key.source or google_auth.Source(given)
     key.source = source
-    return (await _off_the_loop("Google's token", source.read)).value
+    key.token = token = await _off_the_loop("Google's token", source.read)
+    return token.value
 
 
 async def _aws_secret(key: PoolKey) -> str:
@@ -73,7 +75,7 @@ async def _aws_secret(key: PoolKey) -> str:
     if "access_key_id" in auth:
         fields = (auth["access_key_id"], key.secret_ref, auth.get("session_token"))
         given = aws.AccessKey(*[await _resolved(field) for field in fields])
-        if "role_arn" not in auth:
+        if aws.is_lasting(auth):
             return given.written()
     source: aws.Source = key.source or aws.Source(auth, given)
     key.source = source
@@ -107,21 +109,30 @@ async def make_ready(grant: Grant) -> Ready:
     """The grant's key made ready to send, kept for the next one. Raises as read_secret."""
     key: PoolKey = grant.key
     secret = await read_secret(grant)
+    if secret is not None and key.endpoint.auth != "none":
+        _check_sendable(key, secret)
     ready = key.provider.dialect.prepare(secret, key.endpoint)
     if key.endpoint.auth == "sigv4" and secret is not None:
         if not aws.is_loaded():
             await _off_the_loop("botocore", aws.load)
-        until = grant.clock.wall() + aws.ASKED_AGAIN_SECONDS if key.source else ready.until
-        ready = replace(ready, sign=aws.signer(secret, key.endpoint), until=until)
+        until = grant.clock.wall() + aws.ASKED_AGAIN_SECONDS
+        ready = replace(ready, sign=aws.signer(secret, key.endpoint))
+        ready = ready if aws.is_lasting(key.endpoint.auth_config) else replace(ready, until=until)
     elif key.endpoint.auth == "entra":
         ready = replace(ready, until=grant.clock.wall() + entra.ASKED_AGAIN_SECONDS)
-    elif key.endpoint.auth == "google" and key.source is not None:
-        token = key.source.token
+    elif key.token is not None:
+        token: google_auth.Token = key.token
         account = {"project": token.project, **key.endpoint.auth_config}
         endpoint = replace(ready.endpoint, auth_config=account)
         ready = replace(ready, until=token.until, endpoint=endpoint)
     key.ready = ready
     return ready
+
+
+def _check_sendable(key: PoolKey, secret: str) -> None:
+    """Raises SecretError: a secret that cannot be sent is that key's matter alone."""
+    if not (secret.isascii() and secret.isprintable()):
+        raise SecretError(f"the value of {key.shown_ref} has characters that no header can carry")
 
 
 async def has_new_secret(grant: Grant) -> bool:

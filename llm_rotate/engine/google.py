@@ -15,6 +15,7 @@ from ..core.wire import Endpoint, Ready
 from ..errors import ConfigurationError
 from .extra_headers import Pairs
 from .google_answer import Call, Crossing
+from .google_auth import Token
 from .google_call import read, shape
 from .google_sdk import genai
 from .readers import Readers
@@ -91,7 +92,7 @@ def _account(key: PoolKey) -> dict[str, Any]:
     """What the SDK asks with: an API key, or the token of a project at Vertex."""
     if key.endpoint.auth != "google":
         return {"vertexai": False, "api_key": key.secret}
-    token = key.source.token if key.source is not None else None
+    token: Token | None = key.token
     if token is None:
         return {"vertexai": True, "api_key": key.secret}
     auth = key.endpoint.auth_config

@@ -23,6 +23,11 @@ _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 RENEWED_BEFORE = timedelta(minutes=5)
 
 
+# google-auth's classes whose words are shown, and the fields of accounts that never are.
+_TOLD = frozenset({"DefaultCredentialsError", "RefreshError", "TransportError"})
+_PRIVATE = ("private_key", "client_secret", "refresh_token")
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """``until``: when to ask again, in seconds since the epoch. ``project``: the one that the
@@ -45,20 +50,31 @@ class Source:
         self._lock = threading.Lock()
         self._credentials: Any = None
         self._project: str | None = None
-        self.token: Token | None = None
 
     def read(self) -> Token:
         """A token that is good for minutes. Blocks. Raises SecretError."""
-        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - an extra
-
         try:
             with self._lock:
-                self.token = self._read()
-        except (GoogleAuthError, ValueError, OSError) as error:
-            reason = redact(str(error), self._secret)
-        else:
-            return self.token
-        raise SecretError(f"Google gave no token: {reason}")
+                return self._read()
+        except SecretError:
+            raise
+        except ModuleNotFoundError as error:
+            reason = f"needs {error.name}: pip install 'llm_rotate[google]'"
+        except Exception as error:  # whatever google-auth makes of an account of odd types
+            reason = f"gave no token: {self._words(error)}"
+        raise SecretError(f"Google {reason}")
+
+    def _words(self, error: Exception) -> str:
+        """Those that speak of the service. Others may quote a private key, as an answer may
+        quote what it was asked with.
+        """
+        if not _TOLD & {cls.__name__ for cls in type(error).__mro__}:
+            return type(error).__name__
+        words = redact(str(error.args[0] if error.args else error), self._secret)
+        if self._secret is not None:
+            for name in _PRIVATE:
+                words = redact(words, str(_object(self._secret).get(name)))
+        return words
 
     def _read(self) -> Token:
         from google.auth.transport.requests import Request  # noqa: PLC0415 - an extra

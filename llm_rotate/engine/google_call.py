@@ -84,7 +84,13 @@ def _cheap(contents: list[Any]) -> Any:
 
 
 def _alone(config: Any, *, calls_functions: bool = False) -> None:
-    """One attempt is one request. Older versions of the SDK know the first of the two only."""
+    """One attempt is one request, or ConfigurationError. Older versions of the SDK know the
+    first of the two switches only.
+    """
+    if getattr(config.http_options, "retry_options", None) is not None:
+        raise ConfigurationError(
+            "retries are the pool's alone: say max_retries= instead of retry_options"
+        )
     types = genai("google.genai.types")
     if config.automatic_function_calling is None and not calls_functions:
         config.automatic_function_calling = types.AutomaticFunctionCallingConfig(disable=True)
@@ -142,10 +148,6 @@ def _config(request: ContentRequest) -> Any:
     except Exception as error:
         complaints = complaints_of(error, list(kind.model_fields))
         raise ConfigurationError(f"generate_content: {complaints}") from None
-    if getattr(config.http_options, "retry_options", None) is not None:
-        raise ConfigurationError(
-            "generate_content: retries are the pool's alone: max_retries= instead of retry_options"
-        )
     return config
 
 

@@ -66,7 +66,7 @@ class Holders:
         Raises ConfigurationError if it is not known which of several keys that is, or if it
         is no longer in the pool.
         """
-        named = next((field for field in NAMED_BY if options.get(field)), None)
+        named = next((field for field in NAMED_BY if _is_name(options.get(field))), None)
         if named is None or (narrowed is not None and narrowed.key_id is not None):
             return narrowed
         key_id = self._keys.get(options[named])
@@ -84,6 +84,11 @@ class Holders:
                 "whole conversation in messages instead"
             )
         return replace(narrowed or Narrowed(), key_id=key_id)
+
+
+def _is_name(value: object) -> bool:
+    """What is none, the provider refuses."""
+    return isinstance(value, str) and value != ""
 
 
 # Fields that name a file, of our parts, of Gemini's, and of google-genai's types.

@@ -160,7 +160,7 @@ class Pool:
 
     def _watch(self, name: str) -> None:
         """Answers told of limits that nobody stated; ``name``: of the bucket that is to be."""
-        self._watched.add(name)
+        self.assembly.quotas.watch(name)
         for stage in self._living():
             stage.watch(name)
 

@@ -16,6 +16,7 @@ from ..core.pool import Candidate
 from .clock import Clock
 
 _NOTHING = LimitsConfig()
+MOST_WATCHED = 4096  # names of models come from callers
 
 
 @lru_cache(maxsize=64)
@@ -117,10 +118,20 @@ class Quotas:
         """The limits that the provider speaks of when it answers the key."""
         return self.spec(of_model(self.quota(key_id), model))
 
+    def watch(self, name: str) -> None:
+        """Counted from now on. What is dropped is told again by its next answer."""
+        if len(self.watched) >= MOST_WATCHED:
+            self.watched.clear()
+        self.watched.add(name)
+
     def spec(self, name: str) -> BucketSpec:
         """The one spec of a name."""
         found = self._specs.get(name)
         if found is None:
+            if len(self._specs) >= MOST_WATCHED + len(self._stated):
+                self._specs = {
+                    each: self._specs[each] for each in self._stated if each in self._specs
+                }
             stated = self._stated.get(name, _NOTHING)
             limits = {field: getattr(stated, field) for field in LimitsConfig.model_fields}
             days = self._days if name.partition("|")[0] in self._mixed else None

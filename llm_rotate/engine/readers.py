@@ -9,6 +9,8 @@ from functools import partial
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
+from ..secrets import SecretError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,7 +31,10 @@ class Readers(Executor):
             future.set_running_or_notify_cancel()  # who goes away leaves it to the others
             future.add_done_callback(lambda _: self._under_way.pop(place, None))
             work = partial(_read, future, partial(fn, *args, **kwargs))
-            Thread(target=work, name="llm_rotate secret", daemon=True).start()
+            try:
+                Thread(target=work, name="llm_rotate secret", daemon=True).start()
+            except RuntimeError as error:  # no more threads now; the next who asks tries again
+                future.set_exception(SecretError(f"nothing reads it: {error}"))
         return future
 
 

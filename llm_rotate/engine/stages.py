@@ -83,7 +83,8 @@ class ProviderFacts:
 class PoolKey:
     """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
 
-    ``source``: what credentials that expire are read from.
+    ``source``: what credentials that expire are read from; ``token``: Google's, which
+    ``secret`` is the value of, and None where that is an API key.
     """
 
     spec: KeySpec
@@ -95,6 +96,7 @@ class PoolKey:
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
     source: Any = field(default=None, repr=False)
+    token: Any = field(default=None, repr=False)
     served: int = 0
 
     @property

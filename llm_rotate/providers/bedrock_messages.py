@@ -112,13 +112,20 @@ def split(
 def _name_apart(messages: list[dict[str, Any]]) -> None:
     """Names of documents must differ within a request."""
     seen: dict[str, int] = {}
-    for block in (block for message in messages for block in message["content"]):
-        document = block.get("document") if isinstance(block, Mapping) else None
-        name = as_dict(document).get("name")
-        if isinstance(name, str):
-            seen[name] = seen.get(name, 0) + 1
-            if seen[name] > 1:
-                block["document"] = {**as_dict(document), "name": f"{name} ({seen[name]})"}
+    for message in messages:
+        message["content"] = [_apart(block, seen) for block in message["content"]]
+
+
+def _apart(block: Block, seen: dict[str, int]) -> Block:
+    """The block, or one like it, for it may be the caller's own."""
+    document = as_dict(block.get("document"))
+    name = document.get("name")
+    if not isinstance(name, str):
+        return block
+    seen[name] = seen.get(name, 0) + 1
+    if seen[name] == 1:
+        return block
+    return {**block, "document": {**document, "name": f"{name} ({seen[name]})"}}
 
 
 def has_tool_blocks(messages: Iterable[Mapping[str, Any]]) -> bool:

@@ -12,7 +12,7 @@ from ..types import ChatResponse, StreamChunk, Usage
 from .faults import GEMINI, broken, judge
 from .jsonio import dumps
 from .parts import Said
-from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
+from .reading import as_count, as_dict, as_list, as_text, as_text_or_none, dicts_in
 from .stream import Found
 
 # What the ids of tool calls begin with where the provider gave none.
@@ -26,9 +26,8 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
     ``finish_reason`` says why.
     """
     body = as_dict(answer)
-    candidates, feedback = as_list(body.get("candidates")), as_dict(body.get("promptFeedback"))
-    blocked = as_text_or_none(feedback.get("blockReason"))
-    candidate = as_dict(candidates[0]) if candidates else {}
+    blocked = as_text_or_none(as_dict(body.get("promptFeedback")).get("blockReason"))
+    candidate = _first(body)
     if not candidate and not blocked:
         return None
     parts = parts_of(candidate)
@@ -45,6 +44,11 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
         logprobs=_logprobs(candidate),
         native=parts,
     )
+
+
+def _first(answer: dict[str, Any]) -> dict[str, Any]:
+    """Of several candidates the first one counts; in a stream each may come by itself."""
+    return next((each for each in dicts_in(answer.get("candidates")) if not each.get("index")), {})
 
 
 def parts_of(candidate: dict[str, Any]) -> list[dict[str, Any]]:
@@ -150,8 +154,7 @@ class GeminiTally:
             return judge(GEMINI, None, None, event, 0.0)
         self._body |= event
         self._model = as_text(event.get("modelVersion")) or self._model
-        candidates = as_list(event.get("candidates"))
-        candidate = as_dict(candidates[0]) if candidates else {}
+        candidate = _first(event)
         parts = parts_of(candidate)
         self._candidate |= {k: v for k, v in candidate.items() if v is not None}
         for part in parts:

@@ -281,7 +281,10 @@ def _native(item: Any) -> Any:
     if not isinstance(item, Mapping):
         return item
     if "data" in item and "mime_type" in item and "type" not in item:
-        return {"inline_data": {"data": bytes(item["data"]), "mime_type": item["mime_type"]}}
+        data, mime = item["data"], item["mime_type"]
+        if not isinstance(data, bytes | bytearray | memoryview):
+            cannot(_NAME, f"data of type {type(data).__name__}, which are not bytes")
+        return {"inline_data": {"data": bytes(data), "mime_type": mime}}
     if "type" in item:
         return _with_bytes(_part(item))
     if isinstance(item.get("parts"), list | tuple):
@@ -295,4 +298,8 @@ def _with_bytes(part: Part) -> Part:
     held = part.get("inlineData")
     if held is None:
         return part
-    return {"inlineData": {**held, "data": base64.b64decode(held["data"])}}
+    try:
+        data = base64.b64decode(held["data"])
+    except ValueError:
+        cannot(_NAME, "a part whose data is not base64")
+    return {"inlineData": {**held, "data": data}}

@@ -11,7 +11,7 @@ import threading
 from functools import lru_cache
 from typing import Any
 
-from .extras import TIMEOUT_SECONDS, field_of, needed
+from .extras import TIMEOUT_SECONDS, field_of, kept_out_of_the_log, needed
 from .secret import SecretError
 
 _MAKING = threading.Lock()  # making clients is not thread-safe, using them is
@@ -24,9 +24,10 @@ def read(rest: str) -> str:
     source = f"aws://{name}"
     errors = needed("botocore.exceptions", "aws")
     try:
-        with _MAKING:
-            client = _client(_region_of(name), os.getpid())
-        answer = client.get_secret_value(SecretId=name)
+        with kept_out_of_the_log():
+            with _MAKING:
+                client = _client(_region_of(name), os.getpid())
+            answer = client.get_secret_value(SecretId=name)
     except errors.ClientError as error:
         code = error.response.get("Error", {}).get("Code", "no code")
         raise SecretError(f"{source} cannot be read: AWS answered {code}") from error

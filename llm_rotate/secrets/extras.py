@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -10,6 +14,33 @@ from typing import Any
 from .secret import SecretError
 
 TIMEOUT_SECONDS = 10.0  # to connect, and between two reads; whole reads are bounded elsewhere
+# botocore's loggers that write whole requests and answers.
+_TALKATIVE = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
+
+
+class _Reading(threading.local):
+    depth = 0
+
+
+_READING = _Reading()
+
+
+def _is_harmless(record: logging.LogRecord) -> bool:
+    return not _READING.depth or record.levelno > logging.DEBUG
+
+
+@contextmanager
+def kept_out_of_the_log() -> Iterator[None]:
+    """What botocore tells at DEBUG while this thread reads secrets holds them. The filter stays:
+    one that is taken away while another thread writes would let a record of it slip through.
+    """
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_is_harmless)
+    _READING.depth += 1
+    try:
+        yield
+    finally:
+        _READING.depth -= 1
 
 
 def needed(module: str, extra: str) -> ModuleType:

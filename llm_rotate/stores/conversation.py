@@ -16,7 +16,7 @@ from ..core.pool import LEASE_SECONDS, Blocked, Candidate, Lease, News, Refused
 from .accounts import Accounts
 from .batch import LOCAL, Batch
 from .counters import Counters
-from .debts import Debts
+from .debts import FORGOTTEN_SECONDS, Debts
 from .errands import ADMIT, CHANGE, KEEP, SETTLE, TALLY, Ask, Command, Link, Question
 from .memory import MemoryStore
 from .memory_limits import room_news
@@ -37,6 +37,8 @@ class Conversation(MemoryStore):
     Changes of one subject go one after another, each judged again from what stands at the
     server when its answer comes.
     """
+
+    forgets_s = FORGOTTEN_SECONDS  # not before the server: what it keeps, this has to know
 
     def __init__(self, namespace: str, link: Link) -> None:
         super().__init__()
@@ -172,7 +174,7 @@ class Conversation(MemoryStore):
                 if any(candidate.buckets for candidate in ask.candidates):
                     self._accounts.settle(ask.id, None)
                 for subject in {name for each in ask.candidates for name in each.subjects}:
-                    if subject in self._states and not subject.startswith(LOCAL):
+                    if not subject.startswith(LOCAL):  # it may rest there and nobody here know
                         self._debts.owe(subject, ask.id)
 
     def abandoned(self, ask: Ask, now: float) -> None:
@@ -277,6 +279,7 @@ class Conversation(MemoryStore):
         before, after = self._states.get(subject, FRESH), record.state
         if after.version:
             self._states[subject] = after
+            self._changed += 1
         else:
             self._states.pop(subject, None)
         if (before.version, before.kind) != (after.version, after.kind):
@@ -312,6 +315,7 @@ class Conversation(MemoryStore):
                 told += self._rejoin(news, now)
             for ask, answer in zip(batch.asks, reply[4], strict=True):
                 ask.answer = self._answer(batch, ask, answer, reply[5], now)
+            self._sweep_if_due(now)
         self._tell(told)
 
     def _tell(self, news: Sequence[News]) -> None:

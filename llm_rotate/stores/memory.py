@@ -14,7 +14,6 @@ from ..core.pool import FREE, LEASE_SECONDS, Blocked, Candidate, Counts, Lease, 
 from .memory_limits import Buckets
 
 SWEEP_EVERY = 1000
-FORGET_SECONDS = 3600.0
 
 
 class MemoryStore:
@@ -23,6 +22,8 @@ class MemoryStore:
     Only subjects that have something to say are kept, so a pool in good health costs a few
     failed dict look-ups per admission, whatever its size.
     """
+
+    forgets_s = 3600.0
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -203,19 +204,20 @@ class MemoryStore:
                 if change.seen is None:
                     self._trials.pop(change.subject, None)
                 news.append(News(change.subject, new.until, current, new))
-        if self._changed >= SWEEP_EVERY:
-            self._sweep(now)
+        self._sweep_if_due(now)
         return news
 
-    def _sweep(self, now: float) -> None:
+    def _sweep_if_due(self, now: float) -> None:
         """Model names come from callers, so their scopes must not add up for ever: one that has
-        had nothing to say for an hour is as new again.
+        had nothing to say for so long is as new again.
         """
+        if self._changed < SWEEP_EVERY:
+            return
         self._changed = 0
         self._states = {
             subject: state
             for subject, state in self._states.items()
-            if "|" not in subject or max(state.until, state.since) + FORGET_SECONDS > now
+            if "|" not in subject or max(state.until, state.since) + self.forgets_s > now
         }
 
     def _free_trials(self, lease: Lease, now: float) -> list[News]:

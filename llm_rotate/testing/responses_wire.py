@@ -35,7 +35,7 @@ class ResponsesWire(OpenAIWire):
         if not body.get("input"):
             return "Missing required parameter: 'input'."
         before = body.get("previous_response_id")
-        if before and (call.key, before) not in self._kept:
+        if before and (call.key, str(before)) not in self._kept:
             return f"Previous response with id '{before}' not found."
         if unknown := {"messages", "stop", "seed", "max_tokens", "response_format"} & body.keys():
             return f"Unknown parameter: '{min(unknown)}'."

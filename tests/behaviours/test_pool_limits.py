@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from llm_rotate import LMRotateConfig
+from llm_rotate import LMRotateConfig, NoAvailableKeyError
 from llm_rotate.config.entries import LimitsConfig, QuotaGroupConfig
 from llm_rotate.core.learned import Reading, of_scope
 from llm_rotate.core.meter import REQUESTS
+from llm_rotate.engine import quotas
 
 from .world import HELLO, World
 
@@ -81,6 +82,25 @@ def test_a_day_of_several_providers_keys_is_one(whose: str) -> None:
     times = sorted(seen.at for seen in world.sim.log)
     assert len(times) == 20
     assert times[10] - times[9] == pytest.approx(86400.0, abs=1800)
+
+
+def test_limits_of_models_that_callers_name_do_not_add_up(monkeypatch) -> None:
+    monkeypatch.setattr(quotas, "MOST_WATCHED", 20)
+    world = World(("a",))
+    world.sim.key("a").headers({"x-ratelimit-remaining-requests": "50"})
+
+    async def scenario() -> None:
+        for number in range(100):
+            await world.chat(model=f"ft:gpt-{number}", provider="openai")
+        kept = world.lm._pool.assembly.quotas
+        assert len(kept.watched) <= 20
+        assert len(kept._specs) <= 21
+        world.sim.key("a").headers({"x-ratelimit-remaining-requests": "0"})
+        await world.chat(model="ft:gpt-0", provider="openai")  # forgotten, and told again
+        with pytest.raises(NoAvailableKeyError):
+            await world.chat(model="ft:gpt-0", provider="openai", max_wait_seconds=0)
+
+    world.run(scenario)
 
 
 def test_a_refused_key_of_the_pool_does_not_rest_the_others() -> None:

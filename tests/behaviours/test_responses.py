@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from llm_rotate import (
+    BadRequestError,
     CapabilityError,
     ConfigurationError,
     DeadlineError,
@@ -286,6 +287,16 @@ def test_its_key_at_rest_is_waited_for_or_missed_by_name() -> None:
             endpoint="responses", previous_response_id=first.id, max_wait_seconds=60
         )
         assert second.key_id == first.key_id
+
+    world.run(scenario)
+
+
+def test_an_answer_that_is_none_is_the_providers_to_refuse() -> None:
+    world = World(["a"], provider="openai_responses")
+
+    async def scenario() -> None:
+        with pytest.raises(BadRequestError, match="not found"):
+            await world.chat(previous_response_id=["x"])
 
     world.run(scenario)
 

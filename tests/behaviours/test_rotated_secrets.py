@@ -239,6 +239,42 @@ def test_calls_that_need_the_same_secret_share_one_reading(
     assert read == ["k1"]
 
 
+@each_dialect
+def test_R16_a_secret_that_no_header_can_carry_is_its_keys_matter_alone(
+    provider: str, tmp_path: Path
+) -> None:
+    world = world_with(tmp_path / "key", provider, "b")
+    (tmp_path / "key").write_text("clé-of-another-alphabet", encoding="utf-8")
+
+    async def scenario() -> None:
+        answer = await world.chat()
+        assert [each.outcome for each in answer.attempts] == ["secret_missing", "ok"]
+        assert "no header can carry" in answer.attempts[0].message
+        assert "clé" not in repr(await health_of(world, "a"))
+
+    world.run(scenario)
+
+
+def test_a_machine_out_of_threads_reads_the_secret_at_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_with(tmp_path / "key", "openai", "b")
+
+    def none_left(_: threading.Thread) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+
+    async def scenario() -> None:
+        answer = await world.chat()
+        assert [each.outcome for each in answer.attempts] == ["secret_missing", "ok"]
+        await world.lm.keys.reset("a")
+        assert (await world.chat()).key_id == "a"
+
+    world.run(scenario)
+
+
 def test_a_reading_that_hangs_takes_its_key_out_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -47,6 +48,13 @@ def test_every_field_has_its_meaning_and_no_other_has() -> None:
     told = {name: set(fields) for name, fields in meanings.FIELDS.items()}
     there = {name: set(entry["properties"]) for name, entry in schema["$defs"].items()}
     assert told == {"registry": set(schema["properties"]), **there}
+
+
+def test_the_readme_names_every_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    _, table = (ROOT / "README.md").read_text("utf-8").split("[start:extras]")
+    table, _ = table.split("[end:extras]")
+    assert {name for name in project["optional-dependencies"] if f"`{name}`" not in table} == set()
 
 
 def test_every_public_name_is_in_the_reference() -> None:

@@ -30,6 +30,7 @@ SECRETS: Mapping[str, str] = {
     "OPENAI_API_KEY_3": "sk-sim-openai-3",
     "ANTHROPIC_API_KEY": "sk-sim-anthropic-1",
     "OPENROUTER_API_KEY": "sk-sim-openrouter-1",
+    "GEMINI_API_KEY": "sk-sim-gemini-1",
 }
 READ_ONLY = {"text"}  # shown, not run; `title="output"` is compared
 HARMLESS_ENDS = (0, None)

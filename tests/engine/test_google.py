@@ -6,6 +6,8 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth.exceptions import RefreshError
 from google.genai import errors, types
 from pydantic import BaseModel
 
@@ -27,6 +30,7 @@ from llm_rotate import (
     SecretMissingError,
     configure_from_dict,
 )
+from llm_rotate.engine import google_auth
 from llm_rotate.testing import Simulator
 from tests.behaviours.dialects import health_of, moments
 from tests.behaviours.world import World
@@ -80,6 +84,13 @@ def test_a_503_is_sent_once(sim: Simulator, lm: LMRotate, stream: bool) -> None:
     assert sim.requests() == 1
     assert isinstance(caught.value.__cause__, errors.ServerError)
     assert caught.value.code == "UNAVAILABLE"
+
+
+def test_retries_of_the_sdks_own_are_refused_in_a_chat_too(sim: Simulator, lm: LMRotate) -> None:
+    for spelt in ({"http_options": {"retry_options": {"attempts": 3}}}, {"httpOptions": {"retryOptions": {}}}):  # fmt: skip
+        with pytest.raises(ConfigurationError, match="max_retries="):
+            lm.chat_sync(MODEL, HELLO, **spelt)
+    assert sim.requests() == 0
 
 
 def test_connections_are_kept_and_closed_with_the_pool(sim: Simulator, lm: LMRotate) -> None:
@@ -253,6 +264,20 @@ def test_bytes_go_with_their_mime_type(sim: Simulator, lm: LMRotate, blob: Any) 
     (content,) = body(sim)["contents"]
     told = content["parts"][1]["inlineData"]
     assert (told["data"], told.get("mime_type") or told["mimeType"]) == ("YWJj", "image/png")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"data": "YWJj", "mime_type": "text/plain"},
+        {"data": 5, "mime_type": "text/plain"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,a"}},
+    ],
+)
+def test_what_holds_no_bytes_is_refused_by_name(sim: Simulator, lm: LMRotate, item: Any) -> None:
+    with pytest.raises(CapabilityError, match="data"):
+        lm.generate_content_sync(MODEL, [item])
+    assert sim.requests() == 0
 
 
 def test_bytes_alone_are_refused(lm: LMRotate) -> None:
@@ -522,6 +547,40 @@ def test_a_token_that_ends_is_renewed(sim: Simulator, monkeypatch: pytest.Monkey
     lm.close_sync()
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_token_that_is_being_read_while_the_old_one_is_refused_keeps_its_account(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    """Another call has the key read anew: its reading has, or has not, come to a new source."""
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(account(sim)))
+    lm = vertex(sim, f"file://{file}")
+    begun, free, real = threading.Event(), threading.Event(), google_auth.Source._read
+
+    def slow(source: google_auth.Source) -> google_auth.Token:
+        begun.set()
+        assert free.wait(10)
+        return real(source)
+
+    monkeypatch.setattr(google_auth.Source, "_read", slow)
+
+    async def calls() -> None:
+        key = lm._pool.assembly.keys["v"]
+        asking = asyncio.create_task(lm.chat(MODEL, HELLO))
+        assert await asyncio.to_thread(begun.wait, 10)
+        key.forget()
+        if goes_on:
+            key.source = google_auth.Source("{}")
+        free.set()
+        await asking
+        assert key.ready is not None
+        assert key.ready.until < time.time() + 3600
+        await lm.close()
+
+    asyncio.run(calls())
+    assert "/projects/p1/" in sim.log[-1].path
+
+
 def test_application_default_credentials_bring_their_project(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -545,6 +604,45 @@ def test_R16_what_is_no_account_is_told_and_nothing_is_sent(
         lm.chat_sync(MODEL, HELLO, max_wait_seconds=0)
     assert isinstance(caught.value.__cause__, SecretMissingError)
     assert sim.requests() == 0
+    lm.close_sync()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"private_key": ["quiet-0123456789"]},
+        {"private_key": "quiet-0123456789"},
+        {"private_key": 5},
+        {"type": "authorized_user", "client_id": "c", "client_secret": "quiet-0123456789"},
+    ],
+)
+def test_F04_an_account_of_odd_types_is_told_without_its_values(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("ACCOUNT", json.dumps(account(sim) | odd))
+    lm = vertex(sim, "env://ACCOUNT")
+    with pytest.raises(NoAvailableKeyError, match="Google gave no token") as caught:
+        lm.chat_sync(MODEL, HELLO, max_wait_seconds=0)
+    assert "quiet" not in f"{caught.value} {caught.value.__cause__!r} {caught.value.attempts}"
+    lm.close_sync()
+
+
+def test_F04_a_token_service_that_echoes_shows_nothing(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"client_secret": "hidden-secret-of-it", "refresh_token": "hidden-token-of-it"}
+    user = {"type": "authorized_user", "client_id": "c", **own}
+
+    def echo(*_: Any, **__: Any) -> Any:
+        told = {"error": "invalid_grant", "error_description": f"not {own}"}
+        raise RefreshError(f"invalid_grant: {told}", told)
+
+    monkeypatch.setattr("google.oauth2.reauth.refresh_grant", echo)
+    monkeypatch.setenv("ACCOUNT", json.dumps(user))
+    lm = vertex(sim, "env://ACCOUNT", project="p1")
+    with pytest.raises(NoAvailableKeyError, match="invalid_grant") as caught:
+        lm.chat_sync(MODEL, HELLO, max_wait_seconds=0)
+    assert "hidden-" not in f"{caught.value} {caught.value.__cause__!r} {caught.value.attempts}"
     lm.close_sync()
 
 

@@ -180,6 +180,13 @@ def test_documents_of_one_name_are_told_apart() -> None:
     assert names == ["document", "document (2)", "document (3)"]
 
 
+def test_a_document_of_the_callers_own_that_comes_twice_is_not_changed() -> None:
+    part = {"document": {"format": "txt", "name": "a", "source": {"bytes": "QQ=="}}}
+    names = [block["document"]["name"] for block in sent_blocks(part, part)]
+    assert names == ["a", "a (2)"]
+    assert part["document"]["name"] == "a"
+
+
 def test_names_of_documents_have_the_letters_and_length_that_are_taken() -> None:
     part = {"type": "pdf_bytes", "data": b"x", "filename": "Ωmega/../[a] (b)-" + "x" * 400 + ".pdf"}
     [block] = sent_blocks(part)

@@ -217,6 +217,22 @@ def test_parallel_calls_have_ids_of_their_own() -> None:
     assert len({each["id"] for each in found.tool_calls}) == 2
 
 
+def test_of_several_candidates_the_first_counts_in_a_stream_too() -> None:
+    reader = GEMINI.events(ChatRequest("asked", ()))
+    fed = [
+        {"candidates": [{"content": {"parts": [{"text": text}]}, "index": index}]}
+        for index, text in ((0, "one"), (1, "other"), (0, " and one"))
+    ]
+    end = {"candidates": [{"index": 1, "finishReason": "STOP"}], "usageMetadata": {"n": 1}}
+    last = {"candidates": [{"index": 0, "finishReason": "MAX_TOKENS"}], "usageMetadata": {"n": 1}}
+    found: list[Any] = []
+    for event in (*fed, end, last):
+        found += reader.feed(b"data: %s\n\n" % json.dumps(event).encode())
+    *chunks, verdict = found
+    assert [chunk.delta for chunk in chunks] == ["one", " and one"]
+    assert (verdict.value.content, verdict.value.finish_reason) == ("one and one", "MAX_TOKENS")
+
+
 def test_logprobs_are_read() -> None:
     result = {
         "chosenCandidates": [{"token": "a", "logProbability": -0.1}],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,17 @@ def test_aws_reads_a_secret_or_a_field_of_it(aws_service: Any) -> None:
 def test_aws_takes_the_region_of_an_arn(aws_service: Any) -> None:
     assert resolve(f"aws://{ARN}").reveal() == "of the region"
     assert "eu-west-3/secretsmanager" in aws_service.asked[0].headers["authorization"]
+
+
+@pytest.mark.usefixtures("aws_service")
+def test_F04_what_aws_answers_goes_into_no_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "session-hidden-0123456789")
+    with caplog.at_level(logging.DEBUG):
+        assert resolve("aws://llm/openai").reveal() == HIDDEN
+    assert "botocore" in caplog.text
+    assert "hidden" not in caplog.text
 
 
 @pytest.mark.parametrize(

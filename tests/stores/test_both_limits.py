@@ -254,3 +254,20 @@ def test_a_bucket_that_is_gone_is_no_news_to_those_who_come_later(server: RedisS
             done(later.catch_up())
             assert bool(client.zcard("{test}changed")) is is_there
             client.delete("{test}b:key:a|model:m")
+
+
+def test_a_slot_is_kept_though_another_process_knows_of_no_slots(server: RedisServer) -> None:
+    """As while workers are replaced one by one with those of a new configuration."""
+
+    def key(**limits: Any) -> list[Candidate]:
+        spec = BucketSpec("key:a", **limits)
+        return [Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"}, (spec,))]
+
+    new, old = key(max_concurrency=1), key(rpm=600)
+    with server.client() as client:
+        store = TimedStore(client)
+        lease = done(store.admit(new, 1_000.0))
+        for now in (1_020.0, 1_040.0, 1_060.0):
+            done(store.admit(old, now - 1.0))
+            store.renew([lease], now)
+        assert isinstance(done(store.admit(new, 1_070.0)), Refused)

@@ -18,6 +18,7 @@ from llm_rotate.core.keystate import Change, KeyState, Kind, Refusal, refused, s
 from llm_rotate.core.outcome import Outcome, Scope
 from llm_rotate.core.policy import Policy
 from llm_rotate.core.pool import Blocked, Candidate, Lease, Refused
+from llm_rotate.engine.consequences import cleared
 from llm_rotate.stores.memory import MemoryStore
 from llm_rotate.stores.redis import RedisStore
 from tests.redis_server import RedisServer
@@ -272,3 +273,41 @@ def test_a_word_said_after_the_server_forgot_outlives_what_another_judged_before
         for store in (here, there, here, there):
             done(store.flush())
         assert [store.state(subject).kind for store in (here, there)] == [Kind.DISABLED] * 2
+
+
+def rested(store: RedisStore, clock: Clock, models: range) -> None:
+    """Each of the models rests a second."""
+    rest = KeyState(Kind.COOLDOWN, clock.now + 1.0, clock.now, version=1, failures=1)
+    store.transition([Change(f"key:a|model:{i}", 0, rest) for i in models], clock.now)
+    done(store.flush())
+
+
+def test_what_the_server_still_keeps_is_not_forgotten_here(server: RedisServer) -> None:
+    """Else a won trial would not be told to it, and one call would go at a time for a day."""
+    with server.client() as client:
+        client.flushdb()
+        clock = Clock(client)
+        store = direct_store(client, clock)
+        rested(store, clock, range(1))
+        clock.set(clock.now + 7200.0)
+        rested(store, clock, range(1, 1001))
+        subject = "key:a|model:0"
+        lease = done(store.admit([Candidate(0, "a", (subject,), {})], clock.now))
+        assert lease.trials == (subject,)
+        store.settle(lease, cleared(lease, clock.now), clock.now)
+        done(store.flush())
+        other = direct_store(client, clock)
+        done(other.catch_up())
+        assert other.state(subject).kind is Kind.ACTIVE
+
+
+def test_what_others_tell_does_not_add_up_for_ever(server: RedisServer) -> None:
+    with server.client() as client:
+        client.flushdb()
+        clock = Clock(client)
+        here, there = (direct_store(client, clock) for _ in range(2))
+        for days in range(4):
+            rested(here, clock, range(days * 600, days * 600 + 600))
+            done(there.catch_up())
+            clock.set(clock.now + 2 * 86400.0)
+        assert len(done(there.snapshot())) <= 1800

@@ -1,5 +1,7 @@
 -- core/bucket.py and core/limits.py in this server's terms, function for function; `recover`
 -- is core/learned.py's. Buckets are read when they are first asked for and written at the end.
+-- Whoever changes what a bucket or a record holds renames it (b:, l:): workers of two versions
+-- share a namespace while they are replaced, and a script that fails cuts its worker off.
 local BACK_FOR_GOOD, ROUNDING, DAY = 2, 0.000001, 86400
 local GUESS_SHARE, GUESS_STEP, GUESS_ENDS = 0.7, 0.05, 2
 local BUCKET_MS = 93600000 -- 26 hours: after the longest day nothing of it counts any more

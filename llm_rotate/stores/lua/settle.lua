@@ -60,7 +60,7 @@ end
 local function renew(lease, took)
   for _, each in ipairs(took) do
     local bucket = bucket_of(each.name)
-    if bucket and bucket.spec.max_concurrency then
+    if bucket and (bucket.spec.max_concurrency or bucket.leases[lease]) then
       bucket.leases[lease] = tick(bucket, each.name) + LEASE_S
       changed[each.name] = true
     end
