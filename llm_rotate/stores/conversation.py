@@ -174,7 +174,7 @@ class Conversation(MemoryStore):
                 if any(candidate.buckets for candidate in ask.candidates):
                     self._accounts.settle(ask.id, None)
                 for subject in {name for each in ask.candidates for name in each.subjects}:
-                    if subject in self._states and not subject.startswith(LOCAL):
+                    if not subject.startswith(LOCAL):  # it may rest there and nobody here know
                         self._debts.owe(subject, ask.id)
 
     def abandoned(self, ask: Ask, now: float) -> None:

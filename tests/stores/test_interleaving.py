@@ -312,3 +312,21 @@ def test_what_is_said_twice_counts_once(server: RedisServer) -> None:
         process.link.act(2)
         process.link.hear()
         steps.teardown()
+
+
+def test_a_trial_that_was_lent_unheard_is_given_back_though_nobody_here_knew_of_the_rest(
+    server: RedisServer,
+) -> None:
+    with server.client() as client:
+        steps = type("Steps", (Interleaved,), {"client": client})()
+        steps.begin()
+        there, _ = steps.processes
+        rest = KeyState(Kind.COOLDOWN, steps.clock.now + 1.0, since=steps.clock.now)
+        there.store.transition([Change("key:a", None, rest)], steps.clock.now)
+        there.link.say()
+        there.link.act()
+        there.link.hear()
+        steps.wait(3.0)
+        steps.ask(1, acts=1)
+        steps.cut(1, has_acted=False)
+        steps.teardown()
