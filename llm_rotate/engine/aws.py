@@ -85,6 +85,8 @@ class Source:
                 found = self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             reason = redact(str(error))
+        except Exception as error:  # of programs and files that botocore asks: it may quote them
+            reason = type(error).__name__
         else:
             return AccessKey(found.access_key, found.secret_key, found.token or "")
         raise SecretError(f"AWS gave no credentials: {reason}")

@@ -28,6 +28,7 @@ from llm_rotate import ConfigurationError, NoAvailableKeyError
 from llm_rotate.core.wire import Endpoint, HttpRequest
 from llm_rotate.engine import aws
 from llm_rotate.providers import bedrock_urls
+from llm_rotate.secrets import SecretError
 from llm_rotate.testing.aws_signature import ACCESS_KEY_PREFIX
 
 from .doors import DOORS, asked, fake_time, read, sockets, text
@@ -230,6 +231,20 @@ def program(tmp_path: Path, *, life_s: float) -> Path:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     (tmp_path / "config").write_text(f"[profile tool]\ncredential_process = {path}\n")
     return tmp_path / "count"
+
+
+@pytest.mark.parametrize(
+    "program", ["/nowhere/program", "echo hidden-0123456789", "echo '[1]'", "echo 'unclosed"]
+)
+def test_R16_a_program_that_gives_no_credentials_is_its_keys_matter(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(f"[profile p]\ncredential_process = {program}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(SecretError, match="AWS gave no credentials") as caught:
+        aws.Source({"profile": "p"}, None).read()
+    assert "hidden" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_credentials_are_fetched_once_for_all_calls_and_off_the_loop(tmp_path: Path) -> None:
