@@ -85,6 +85,8 @@ class Source:
                 found = self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             reason = redact(str(error))
+        except Exception as error:  # of programs and files that botocore asks: it may quote them
+            reason = type(error).__name__
         else:
             return AccessKey(found.access_key, found.secret_key, found.token or "")
         raise SecretError(f"AWS gave no credentials: {reason}")
@@ -186,7 +188,7 @@ def _signed(access: AccessKey, region: str, request: HttpRequest, wall: float) -
 def _signable(request: HttpRequest) -> dict[str, str]:
     """Those of its headers that AWS wants in the signature."""
     return {
-        name.decode(): value.decode()
+        name.decode(): value.decode("latin-1")
         for name, value in request.headers
         if name == b"content-type" or name.startswith(b"x-amz")
     }

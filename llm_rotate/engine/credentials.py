@@ -90,8 +90,7 @@ async def _entra_token(key: PoolKey) -> str:
         key.source = source
     if not source.is_async:
         return await _off_the_loop("a token of Microsoft Entra ID", source.read)
-    async with asyncio.timeout(LONGEST_READ_SECONDS):
-        return await source.ask()
+    return await source.ask(LONGEST_READ_SECONDS)
 
 
 async def _resolved(value: str | None) -> str:

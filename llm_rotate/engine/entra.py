@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from inspect import iscoroutinefunction
+from inspect import iscoroutine, iscoroutinefunction
 from typing import Any
 
 from ..core.redact import redact
@@ -35,7 +35,8 @@ class Source:
     @property
     def is_async(self) -> bool:
         """Whether ``ask`` gives the token; else ``read`` does."""
-        return iscoroutinefunction(self._ask)
+        kind: Any = type(self._ask)  # an object may have an asynchronous call
+        return iscoroutinefunction(self._ask) or iscoroutinefunction(kind.__call__)
 
     def read(self) -> str:
         """The token that is good now. Blocks. Raises SecretError."""
@@ -48,21 +49,24 @@ class Source:
             reason = self._failed(error)
         raise SecretError(f"Microsoft Entra ID {reason}")
 
-    async def ask(self) -> str:
+    async def ask(self, limit_s: float) -> str:
         """The token of an asynchronous function, asked once for all who wait for it on their
-        loop. Raises SecretError.
+        loop; one that takes longer than ``limit_s`` seconds is ended. Raises SecretError.
         """
         loop = asyncio.get_running_loop()
         task = self._asking.get(loop)
         if task is None:
-            self._asking[loop] = task = loop.create_task(self._asked())
+            self._asking[loop] = task = loop.create_task(self._asked(limit_s))
             task.add_done_callback(lambda _: self._asking.pop(loop, None))
         return await asyncio.shield(task)
 
-    async def _asked(self) -> str:
+    async def _asked(self, limit_s: float) -> str:
         assert self._ask is not None  # noqa: S101 - for the type checker: it is asynchronous
         try:
-            return self._checked(await self._ask())
+            async with asyncio.timeout(limit_s):
+                return self._checked(await self._ask())
+        except TimeoutError:
+            reason = f"gave no token within {limit_s:g} s"
         except Exception as error:
             reason = self._failed(error)
         raise SecretError(f"Microsoft Entra ID {reason}")
@@ -71,6 +75,9 @@ class Source:
     def _checked(token: object) -> str:
         if isinstance(token, str) and token:
             return token
+        if iscoroutine(token):
+            token.close()
+            raise TypeError("azure_ad_token_provider gave a coroutine: declare it with async def")
         raise TypeError(f"azure_ad_token_provider gave {type(token).__name__}, not a token's text")
 
     def _failed(self, error: Exception) -> str:

@@ -31,6 +31,10 @@ class Holders:
             while len(self._keys) > MOST_NAMES:
                 self._keys.popitem(last=False)
 
+    def forget(self) -> None:
+        """After a fork: the lock may be held by a thread of the parent's."""
+        self._lock = threading.Lock()
+
     def with_files(
         self, messages: Sequence[Any], narrowed: Narrowed | None, assembly: Assembly
     ) -> Narrowed | None:

@@ -208,6 +208,9 @@ class Pool:
         self.store.forget_leases()
         self.judge.forget()
         self.ledger.forget()
+        self.holders.forget()
+        for key in self.assembly.keys.values():
+            key.source = None  # it may be locked by a thread that is reading from it
 
     # -- operators, reloads, reports
 

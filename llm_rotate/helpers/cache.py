@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -11,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..errors import ConfigurationError
 from ..types import ChatResponse, Usage
 
 # What belongs to the call that was answered, not to the answer.
@@ -66,23 +68,34 @@ class MemoryCache:
 
 class SQLiteCache:
     """In a file, for later runs and for other processes on this machine. Grows without bound;
-    delete the file to forget. ``path``: made where it is missing, its folder is not.
+    delete the file to forget. ``path``: made where it is missing, its folder is not. Raises
+    ConfigurationError if that is not there.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        if not self._path.parent.is_dir():
+            raise ConfigurationError(f"{self._path.parent} is no folder: make it for the cache")
         self._lock = threading.Lock()
         self._open: tuple[int, sqlite3.Connection] | None = None
 
     async def get(self, key: str) -> ChatResponse | None:
         """What was put under the key. Raises sqlite3.Error."""
+        return await asyncio.to_thread(self._get, key)
+
+    async def put(self, key: str, response: ChatResponse) -> None:
+        """Keeps the answer. Raises sqlite3.Error, and TypeError for one that is not JSON."""
+        await asyncio.to_thread(self._put, key, response)
+
+    # Both in a thread, as another process may hold the file.
+
+    def _get(self, key: str) -> ChatResponse | None:
         with self._lock:
             rows = self._connection().execute("SELECT body FROM answers WHERE key = ?", (key,))
             found = rows.fetchone()
         return None if found is None else _read(found[0])
 
-    async def put(self, key: str, response: ChatResponse) -> None:
-        """Keeps the answer. Raises sqlite3.Error, and TypeError for one that is not JSON."""
+    def _put(self, key: str, response: ChatResponse) -> None:
         body = _written(response)
         with self._lock:
             self._connection().execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, body))

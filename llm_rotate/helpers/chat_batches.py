@@ -10,10 +10,11 @@ from collections.abc import (
     Generator,
     Iterable,
     Mapping,
+    Sequence,
 )
 from typing import Any
 
-from ..arguments import OURS
+from ..arguments import OURS, Steering
 from ..engine.assembly import narrowed_to
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
@@ -23,7 +24,7 @@ from .cache import ResponseCache
 from .chat import Asker, Handling, Models, finishing
 from .meter import Meter
 from .progress import ProgressWish
-from .recall import Equals
+from .recall import Equals, SentTo
 from .source import Source
 from .width import MaxParallel, width_of
 from .window import Window
@@ -48,6 +49,7 @@ class ChatBatches:
 
     _pool: Pool
     _ask: Callable[..., Awaitable[Any]]
+    _check: Callable[[Sequence[str], Steering, Mapping[str, Any]], None]
 
     async def chat_batch(  # noqa: PLR0913 - a public face
         self,
@@ -153,13 +155,14 @@ class ChatBatches:
         steering = asker.steering
         narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
 
-        def sent_to(name: str) -> tuple[str, str | None, str | None]:
+        def sent_to(name: str) -> SentTo:
             first = self._pool.stages(name, steering.provider, narrowed)[0]
-            return first.provider.name, first.model, first.upstream
+            return first.provider.name, first.model or "", first.upstream
 
-        for name in asker.names:
-            sent_to(name)
+        self._check(asker.names, steering, asker.options)
         if handling.dedupe or handling.cache is not None:
-            asker.equals = Equals(handling.cache, sent_to, dedupe=handling.dedupe)
+            asker.equals = Equals(
+                handling.cache, sent_to, dedupe=handling.dedupe, keep_raw=handling.keep_raw
+            )
         width = width_of(max_parallel_requests, self._pool.clock.now)
         return Window(Source(inputs), asker, width, seen=meter, finish=finishing(handling))

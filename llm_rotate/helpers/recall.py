@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
+from types import TracebackType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from ..core.structured import parsed
 from ..core.wire import ChatRequest
@@ -19,12 +21,13 @@ from ..types import ChatResponse
 from .cache import ResponseCache, recalled
 
 Send = Callable[[], Awaitable[ChatResponse]]
+SentTo = tuple[str, str, str | None]  # provider, model and upstream
 _log = logging.getLogger("llm_rotate")
 
 
-def key_of(request: ChatRequest, sent_to: Sequence[str | None]) -> str:
+def key_of(request: ChatRequest, sent_to: SentTo) -> str:
     """What stands for the request: SHA-256 of who is asked, for which model, the messages and
-    every parameter, as JSON with sorted names. ``sent_to``: provider, model and upstream.
+    every parameter, as JSON with sorted names.
     Raises ConfigurationError for what has no such words.
     """
     said = (
@@ -57,19 +60,23 @@ class _Left(Exception):  # noqa: N818 - no error: the one who sent was cancelled
 
 
 _Flight = Future[ChatResponse]
+# Each who is told an error adds to its traceback: it is told as it was.
+_Kept = ChatResponse | tuple[Exception, TracebackType | None]
 
 
 class Flights:
     """One sending for all who ask for the same at a time, in whatever loop.
 
-    ``keeps``: what came is kept for those who ask later, an error too.
+    ``keeps``: what came is kept for those who ask later, an error too; ``keep_raw``: with the
+    providers' own answers.
     """
 
-    def __init__(self, *, keeps: bool = False) -> None:
+    def __init__(self, *, keeps: bool = False, keep_raw: bool = True) -> None:
         self._keeps = keeps
+        self._keep_raw = keep_raw
         self._lock = threading.Lock()
         self._under_way: dict[str, _Flight] = {}
-        self._kept: dict[str, ChatResponse | Exception] = {}
+        self._kept: dict[str, _Kept] = {}
 
     async def once(self, key: str, send: Send) -> ChatResponse:
         """The answer, sent for if nobody has."""
@@ -84,7 +91,7 @@ class Flights:
             except _Left:
                 continue
 
-    def _board(self, key: str) -> tuple[ChatResponse | Exception | None, _Flight | None]:
+    def _board(self, key: str) -> tuple[_Kept | None, _Flight | None]:
         """What is kept, or the flight to wait for. Neither: the caller is to fly."""
         with self._lock:
             kept, flight = self._kept.get(key), self._under_way.get(key)
@@ -98,7 +105,7 @@ class Flights:
         try:
             answer = await send()
         except Exception as error:
-            self._land(key, error)
+            self._land(key, (error, error.__traceback__))
             flight.set_exception(error)
             raise
         except BaseException:
@@ -106,39 +113,48 @@ class Flights:
             flight.set_exception(_Left())
             raise
         shared = recalled(answer)  # what the caller does to its own is not the others'
+        if not self._keep_raw:
+            shared.raw = {}
         self._land(key, shared)
         flight.set_result(shared)
         return answer
 
-    def _land(self, key: str, outcome: ChatResponse | Exception | None) -> None:
+    def _land(self, key: str, outcome: _Kept | None) -> None:
         with self._lock:
             del self._under_way[key]
             if self._keeps and outcome is not None:
                 self._kept[key] = outcome
 
 
-def _again(kept: ChatResponse | Exception) -> ChatResponse:
-    if isinstance(kept, Exception):
-        raise kept
-    return recalled(kept)
+def _again(kept: _Kept) -> ChatResponse:
+    if isinstance(kept, ChatResponse):
+        return recalled(kept)
+    error, trace = kept
+    raise error.with_traceback(trace)
 
 
-_FLIGHTS: WeakKeyDictionary[ResponseCache, Flights] = WeakKeyDictionary()
+# By the cache's id, as long as someone recalls from it, and the process: after a fork nobody
+# flies on what the parent began.
+_FLIGHTS: WeakValueDictionary[tuple[int, int], Flights] = WeakValueDictionary()
 
 
 class Recall:
     """Looks an answer up, and keeps one that was sent for."""
 
     def __init__(self, cache: ResponseCache) -> None:
+        if not (callable(getattr(cache, "get", None)) and callable(getattr(cache, "put", None))):
+            raise ConfigurationError(
+                f"cache must have the methods get and put of a ResponseCache, not {cache!r}"
+            )
         self._cache = cache
-        self._flights = _FLIGHTS.setdefault(cache, Flights())
+        self._flights = _FLIGHTS.setdefault((id(cache), os.getpid()), Flights())
         self._has_complained = False
 
     async def once(
-        self, key: str, send: Send, provider: str, options: Mapping[str, Any]
+        self, key: str, send: Send, sent_to: SentTo, options: Mapping[str, Any]
     ) -> ChatResponse:
-        """The answer from the cache, else sent for once and kept; that of a fallback's
-        ``provider`` is not: it is none to this request.
+        """The answer from the cache, else sent for once and kept; that of a fallback's provider
+        or model is not: it is none to this request.
         """
 
         async def fetch() -> ChatResponse:
@@ -147,7 +163,7 @@ class Recall:
                 found.parsed = parsed(options.get("response_format"), found.content)
                 return found
             answer = await send()
-            if answer.provider == provider:
+            if _answered_by(answer) == sent_to:
                 await self._put(key, answer)
             return answer
 
@@ -173,20 +189,24 @@ class Recall:
         _log.log(level, "the cache failed; rows go on without it", exc_info=error)
 
 
+def _answered_by(answer: ChatResponse) -> SentTo:
+    last = answer.attempts[-1]
+    return last.provider, last.model, last.upstream
+
+
 class Equals:
-    """What a batch does about equal requests. ``sent_to``: of a model, provider, name and
-    upstream.
-    """
+    """What a batch does about equal requests. ``sent_to``: who is asked for a model."""
 
     def __init__(
         self,
         cache: ResponseCache | None,
-        sent_to: Callable[[str], tuple[str, str | None, str | None]],
+        sent_to: Callable[[str], SentTo],
         *,
         dedupe: bool,
+        keep_raw: bool,
     ) -> None:
         self._recall = None if cache is None else Recall(cache)
-        self._flights = Flights(keeps=True) if dedupe else None
+        self._flights = Flights(keeps=True, keep_raw=keep_raw) if dedupe else None
         self._sent_to = sent_to
 
     async def once(self, request: ChatRequest, send: Send) -> ChatResponse:
@@ -197,6 +217,6 @@ class Equals:
         async def fetch() -> ChatResponse:
             if recall is None:
                 return await send()
-            return await recall.once(key, send, sent_to[0], request.options)
+            return await recall.once(key, send, sent_to, request.options)
 
         return await (fetch() if self._flights is None else self._flights.once(key, fetch))

@@ -28,6 +28,7 @@ from llm_rotate import ConfigurationError, NoAvailableKeyError
 from llm_rotate.core.wire import Endpoint, HttpRequest
 from llm_rotate.engine import aws
 from llm_rotate.providers import bedrock_urls
+from llm_rotate.secrets import SecretError
 from llm_rotate.testing.aws_signature import ACCESS_KEY_PREFIX
 
 from .doors import DOORS, asked, fake_time, read, sockets, text
@@ -84,6 +85,24 @@ def test_a_signed_stream_is_answered(door: Any) -> None:
         world.run(lambda: read(world.lm.chat_stream(world.model, HELLO), chunks))
     assert text(chunks) == "You said: hello"
     assert world.sim.log[-1].stream
+
+
+def test_extra_headers_are_signed_with_the_others() -> None:
+    with world_of(fake_time, "k1") as world:
+        world.run(lambda: world.chat(extra_headers={"x-amz-note": "café", "x-team": "blue"}))
+    assert world.sim.log[-1].status == 200
+    assert world.sim.log[-1].headers["x-team"] == "blue"
+
+
+@pytest.mark.parametrize("name", ["X-Amz-Date", "x-amz-security-token"])
+def test_what_the_signature_says_cannot_be_said_beside_it(name: str) -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConfigurationError, match="the pool itself writes"):
+            await world.chat(extra_headers={name: "20000101T000000Z"})
+
+    with world_of(fake_time, "k1") as world:
+        world.run(scenario)
+    assert world.sim.requests() == 0
 
 
 def test_signatures_are_made_at_the_time_of_the_call() -> None:
@@ -212,6 +231,20 @@ def program(tmp_path: Path, *, life_s: float) -> Path:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     (tmp_path / "config").write_text(f"[profile tool]\ncredential_process = {path}\n")
     return tmp_path / "count"
+
+
+@pytest.mark.parametrize(
+    "program", ["/nowhere/program", "echo hidden-0123456789", "echo '[1]'", "echo 'unclosed"]
+)
+def test_R16_a_program_that_gives_no_credentials_is_its_keys_matter(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(f"[profile p]\ncredential_process = {program}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(SecretError, match="AWS gave no credentials") as caught:
+        aws.Source({"profile": "p"}, None).read()
+    assert "hidden" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_credentials_are_fetched_once_for_all_calls_and_off_the_loop(tmp_path: Path) -> None:

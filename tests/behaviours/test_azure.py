@@ -249,6 +249,47 @@ def test_an_asynchronous_function_is_asked_once_for_all():
     assert azure.sim.requests("token1") == 20
 
 
+class Asks:
+    async def __call__(self) -> str:
+        return "sk-sim-token"
+
+
+def test_an_object_with_an_asynchronous_call_is_one_too():
+    azure = Azure({"auth_config": {"azure_ad_token_provider": Asks()}})
+    azure.run(lambda: azure.lm.chat("gpt-4o", HELLO))
+    assert azure.sim.requests("token") == 1
+
+
+def test_F01_a_plain_function_that_gives_a_coroutine_is_told():
+    def ask() -> Any:
+        return Asks()()
+
+    azure = Azure({"auth_config": {"azure_ad_token_provider": ask}})
+    with pytest.raises(NoAvailableKeyError, match="declare it with async def"):
+        azure.run(lambda: azure.lm.chat("gpt-4o", HELLO, max_wait_seconds=0))
+
+
+def test_R16_an_asynchronous_function_that_hangs_is_ended_and_asked_again_later():
+    asks = []
+
+    async def ask() -> str:
+        asks.append(1)
+        if len(asks) == 1:
+            await asyncio.Event().wait()
+        return "sk-sim-token"
+
+    azure = Azure({"auth_config": {"azure_ad_token_provider": ask}}, {})
+
+    async def scenario() -> None:
+        answer = await azure.lm.chat("gpt-4o", HELLO)
+        assert [each.outcome for each in answer.attempts] == ["secret_missing", "ok"]
+        assert "within 30 s" in answer.attempts[0].message
+        await azure.lm.keys.reset("k1")
+        assert (await azure.lm.chat("gpt-4o", HELLO, key_id="k1")).key_id == "k1"
+
+    azure.run(scenario)
+
+
 def test_a_refused_token_is_asked_for_anew_before_the_key_is_blamed():
     ask, _ = tokens()
     azure = Azure({"auth_config": {"azure_ad_token_provider": ask}})

@@ -581,6 +581,40 @@ def test_a_token_that_is_being_read_while_the_old_one_is_refused_keeps_its_accou
     assert "/projects/p1/" in sim.log[-1].path
 
 
+FORKED = """
+import os, sys, threading
+sys.path.insert(0, {here!r})
+from llm_rotate.engine import credentials, google_auth
+from tests.engine.test_google import HELLO, MODEL, Simulator, account, json, vertex
+with Simulator().serve() as sim:
+    os.environ["ACCOUNT"] = json.dumps(account(sim))
+    lm, real = vertex(sim, "env://ACCOUNT"), google_auth.Source._read
+    begun, free = threading.Event(), threading.Event()
+
+    def slow(source):
+        begun.set()
+        free.wait(10)
+        return real(source)
+
+    google_auth.Source._read = slow
+    call = threading.Thread(target=lm.chat_sync, args=(MODEL, HELLO))
+    call.start()
+    begun.wait(10)
+    if not os.fork():
+        google_auth.Source._read, credentials.LONGEST_READ_SECONDS = real, 3.0
+        print(lm.chat_sync(MODEL, HELLO).content, flush=True)
+        os._exit(0)
+    os.wait()
+    free.set()
+    call.join()
+    lm.close_sync()
+"""
+
+
+def test_C04_a_fork_in_the_midst_of_reading_a_token_reads_its_own() -> None:
+    assert run(FORKED.format(here=str(Path(__file__).parents[2]))) == "You said: hello there\n"
+
+
 def test_application_default_credentials_bring_their_project(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

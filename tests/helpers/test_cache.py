@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from llm_rotate import (
     SQLiteCache,
     Usage,
 )
+from llm_rotate.helpers import recall
+from llm_rotate.helpers.recall import Flights
 from tests.behaviours.doors import sockets
 from tests.behaviours.world import World
 
@@ -376,5 +380,104 @@ def test_errors_are_not_kept_in_a_cache(world):
         assert first.failed == 1
         second = await world.lm.chat_batch(world.model, ["a"], cache=cache, key_id="k1")
         assert second.failed == 0
+
+    world.run(scenario)
+
+
+def test_another_models_answer_is_not_kept_as_this_ones(world):
+    for key in ("k1", "k2", "k3"):
+        world.sim.key(key).unknown_model("m-a")
+    cache = MemoryCache()
+
+    async def scenario() -> None:
+        batch = await world.lm.chat_batch(["m-a", "m-b"], ["a"], cache=cache)
+        assert batch[0].model == "m-b"
+        for key in ("k1", "k2", "k3"):
+            world.sim.key(key).heal()
+            await world.lm.keys.reset(key)
+        batch = await world.lm.chat_batch("m-a", ["a"], cache=cache)
+        assert batch[0].model == "m-a"
+
+    world.run(scenario)
+
+
+def test_a_cache_may_be_any_object(world):
+    @dataclass(slots=True)  # neither hashable nor weakly referable
+    class Plain:
+        kept: dict[str, ChatResponse] = field(default_factory=dict)
+
+        async def get(self, key: str) -> ChatResponse | None:
+            return self.kept.get(key)
+
+        async def put(self, key: str, response: ChatResponse) -> None:
+            self.kept[key] = response
+
+    cache = Plain()
+    world.sim.key("k1").slow(1.0)
+
+    async def scenario() -> None:
+        ask = [world.lm.chat_batch(world.model, FIVE, cache=cache) for _ in range(2)]
+        for batch in await asyncio.gather(*ask):
+            assert contents(batch) == [f"You said: {each}" for each in FIVE]
+        with pytest.raises(ConfigurationError, match="cache"):
+            await world.lm.chat_batch(world.model, FIVE, cache=5)
+
+    world.run(scenario)
+    assert world.sim.requests() == 5
+
+
+def test_a_file_that_another_process_holds_does_not_stop_the_loop(tmp_path):
+    path = tmp_path / "answers.db"
+    cache = SQLiteCache(path)
+    asyncio.run(cache.put("k", WHOLE))
+    other = sqlite3.connect(path, isolation_level=None)
+
+    async def scenario() -> None:
+        other.execute("BEGIN IMMEDIATE")
+        putting = asyncio.ensure_future(cache.put("new", WHOLE))
+        await asyncio.sleep(0.05)
+        assert not putting.done()
+        other.execute("COMMIT")
+        await putting
+        assert await cache.get("new") is not None
+
+    asyncio.run(asyncio.wait_for(scenario(), 5.0))
+    other.close()
+    cache.close()
+
+
+def test_a_folder_that_is_not_there_is_told_at_once(tmp_path):
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        SQLiteCache(tmp_path / "nowhere" / "answers.db")
+
+
+def test_an_error_that_is_told_again_does_not_grow(world):
+    world.sim.key("k1").then(400, times=1)
+
+    def depth(error: Any) -> int:
+        return len(traceback.extract_tb(error.__traceback__))
+
+    async def scenario() -> None:
+        few, many = [
+            await world.lm.chat_batch(
+                world.model, ["a"] * rows, dedupe=True, key_id="k1", max_parallel_requests=1
+            )
+            for rows in (3, 300)
+            if world.sim.key("k1").heal().then(400)
+        ]
+        assert few.failed == 3
+        assert many.failed == 300
+        assert depth(many.errors[-1]) <= depth(few.errors[-1])
+
+    world.run(scenario)
+
+
+def test_what_is_held_for_equal_rows_has_no_raw_answer_when_none_is_wanted(world, monkeypatch):
+    made: list[Flights] = []
+    monkeypatch.setattr(recall, "Flights", lambda **said: made.append(Flights(**said)) or made[-1])
+
+    async def scenario() -> None:
+        await world.lm.chat_batch(world.model, ["a", "a"], dedupe=True, keep_raw=False)
+        assert [each.raw for each in made[0]._kept.values()] == [{}]
 
     world.run(scenario)
