@@ -16,6 +16,7 @@ from .core.events import Listener
 from .core.wire import Bounds, ChatRequest, Request
 from .engine.assembly import Narrowed, narrowed_to
 from .engine.exchange import HttpExchange, alike, bounds_of
+from .engine.extra_headers import check_headers
 from .engine.google import is_cold, warm
 from .engine.lending import Loan, LoanExchange, SyncLoan
 from .engine.pool import Pool, Seams
@@ -323,6 +324,21 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
         stages = self._pool.stages(model, steering.provider, narrowed)
         return bounds_of(alike(stages, kind), kind)
+
+    def _check(self, models: Sequence[str], steering: Steering, options: Mapping[str, Any]) -> None:
+        """Raises ConfigurationError for what would be wrong for every row of a batch."""
+        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
+        self._plan(
+            models,
+            steering.provider,
+            narrowed,
+            steering.max_retries,
+            steering.timeout,
+            steering.max_wait_seconds,
+            steering.affinity,
+        )
+        _timeouts(steering.timeouts or {})
+        check_headers(options)
 
     async def _ask(
         self, request: Request, steering: Steering, models: Sequence[str] | None = None

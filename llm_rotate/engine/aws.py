@@ -188,7 +188,7 @@ def _signed(access: AccessKey, region: str, request: HttpRequest, wall: float) -
 def _signable(request: HttpRequest) -> dict[str, str]:
     """Those of its headers that AWS wants in the signature."""
     return {
-        name.decode(): value.decode()
+        name.decode(): value.decode("latin-1")
         for name, value in request.headers
         if name == b"content-type" or name.startswith(b"x-amz")
     }

@@ -19,12 +19,19 @@ OURS = frozenset(
         "x-api-key",
         "api-key",
         "x-goog-api-key",
+        "x-amz-date",
+        "x-amz-security-token",
         "host",
         "content-type",
         "content-length",
         "transfer-encoding",
     }
 )
+
+
+def check_headers(options: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError if the keyword among them says what no request can carry."""
+    _pairs(options.get(KEYWORD) or {})
 
 
 def without_headers(asked: Request) -> tuple[Request, Pairs]:

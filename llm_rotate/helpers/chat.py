@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import check_endpoint, check_messages, checked, steered
+from ..arguments import check_endpoint, check_messages, check_model, checked, steered
 from ..core.wire import ChatRequest
 from ..errors import ConfigurationError
 from ..types import ChatResponse
@@ -46,6 +46,8 @@ class Spray:
 def _weights(models: Models) -> Mapping[str, float]:
     if isinstance(models, str):
         return {models: 1.0}
+    if not isinstance(models, Mapping | Sequence):
+        check_model(models)  # complains
     weights = models if isinstance(models, Mapping) else dict.fromkeys(models, 1.0)
     for name, weight in weights.items():
         if checked(f"the weight of {name!r}", weight) == math.inf:
@@ -89,12 +91,12 @@ class Asker:
         self._own = {name: given.pop(name, None) for name in OF_A_CHAT}
         check_endpoint(self._own["endpoint"])
         for name in self.names:
-            self.steering, self._options = steered(name, given, ours)
+            self.steering, self.options = steered(name, given, ours)
         self.equals: Equals | None = None
 
     def __call__(self, row: Any) -> Awaitable[ChatResponse]:
         names = self._spray.next()
-        request = ChatRequest(names[0], messages_of(row), options=self._options, **self._own)
+        request = ChatRequest(names[0], messages_of(row), options=self.options, **self._own)
         if self.equals is None:
             return self._ask(request, self.steering, names)
         return self.equals.once(request, lambda: self._ask(request, self.steering, names))

@@ -10,10 +10,11 @@ from collections.abc import (
     Generator,
     Iterable,
     Mapping,
+    Sequence,
 )
 from typing import Any
 
-from ..arguments import OURS
+from ..arguments import OURS, Steering
 from ..engine.assembly import narrowed_to
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
@@ -48,6 +49,7 @@ class ChatBatches:
 
     _pool: Pool
     _ask: Callable[..., Awaitable[Any]]
+    _check: Callable[[Sequence[str], Steering, Mapping[str, Any]], None]
 
     async def chat_batch(  # noqa: PLR0913 - a public face
         self,
@@ -157,8 +159,7 @@ class ChatBatches:
             first = self._pool.stages(name, steering.provider, narrowed)[0]
             return first.provider.name, first.model or "", first.upstream
 
-        for name in asker.names:
-            sent_to(name)
+        self._check(asker.names, steering, asker.options)
         if handling.dedupe or handling.cache is not None:
             asker.equals = Equals(
                 handling.cache, sent_to, dedupe=handling.dedupe, keep_raw=handling.keep_raw

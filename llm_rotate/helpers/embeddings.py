@@ -59,6 +59,7 @@ class Embeddings:
     _pool: Pool
     _ask: Callable[..., Awaitable[Any]]
     _bounds: Callable[[type[Request], str, Steering], Sequence[Bounds]]
+    _check: Callable[[Sequence[str], Steering, Mapping[str, Any]], None]
 
     async def embed(
         self,
@@ -157,6 +158,7 @@ class Embeddings:
         if as_array:
             numpy()
         steering, options = steered(model, given, OF_EMBEDDINGS)
+        self._check((model,), steering, options)
         count, most = group_bounds(int(size), self._bounds(EmbedRequest, model, steering))
         units = self._pool.judge.books.estimator.units
 

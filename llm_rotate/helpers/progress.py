@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,9 +158,11 @@ def display_of(wish: ProgressWish) -> Display | None:
     """As a caller says it. Raises ConfigurationError."""
     if wish is None:
         return None
+    if inspect.iscoroutinefunction(wish):
+        raise ConfigurationError("progress takes no async function; on_progress does")
     if callable(wish):
         return Told(wish)
-    bar = BARS.get(wish)
+    bar = next((made for name, made in BARS.items() if name == wish), None)
     if bar is None:
         raise ConfigurationError(f'progress must be "rich", "tqdm" or a function, not {wish!r}')
     if find_spec(wish) is None:

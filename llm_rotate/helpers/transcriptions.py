@@ -54,6 +54,7 @@ class Transcriptions:
     _pool: Pool
     _ask: Callable[..., Awaitable[Any]]
     _bounds: Callable[[type[Request], str, Steering], Sequence[Bounds]]
+    _check: Callable[[Sequence[str], Steering, Mapping[str, Any]], None]
 
     async def transcribe(
         self,
@@ -167,7 +168,7 @@ class Transcriptions:
         spray = Spray(model)
         for name in spray.names:
             steering, options = steered(name, given, OF_TRANSCRIPTIONS)
-            self._bounds(TranscribeRequest, name, steering)
+        self._check(spray.names, steering, options)
         if options.get("split"):
             check_split(options)
 

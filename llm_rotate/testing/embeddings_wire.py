@@ -61,7 +61,8 @@ def texts_of(value: Any) -> Sequence[str]:
 def vector(text: str, size: int) -> Sequence[float]:
     """Of length 1, in numbers that a float32 holds exactly."""
     raw = b"".join(
-        blake2b(f"{block}{text}".encode()).digest() for block in range(math.ceil(size / 32))
+        blake2b(f"{block}{text}".encode("utf-8", "surrogatepass")).digest()
+        for block in range(math.ceil(size / 32))
     )
     numbers = [each / 32768 for each in struct.unpack_from(f"<{size}h", raw)]
     length = math.sqrt(sum(number * number for number in numbers)) or 1.0

@@ -87,6 +87,24 @@ def test_a_signed_stream_is_answered(door: Any) -> None:
     assert world.sim.log[-1].stream
 
 
+def test_extra_headers_are_signed_with_the_others() -> None:
+    with world_of(fake_time, "k1") as world:
+        world.run(lambda: world.chat(extra_headers={"x-amz-note": "café", "x-team": "blue"}))
+    assert world.sim.log[-1].status == 200
+    assert world.sim.log[-1].headers["x-team"] == "blue"
+
+
+@pytest.mark.parametrize("name", ["X-Amz-Date", "x-amz-security-token"])
+def test_what_the_signature_says_cannot_be_said_beside_it(name: str) -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConfigurationError, match="the pool itself writes"):
+            await world.chat(extra_headers={name: "20000101T000000Z"})
+
+    with world_of(fake_time, "k1") as world:
+        world.run(scenario)
+    assert world.sim.requests() == 0
+
+
 def test_signatures_are_made_at_the_time_of_the_call() -> None:
     async def scenario() -> None:
         await world.chat()

@@ -360,3 +360,8 @@ def test_B02_memory_does_not_grow_with_the_texts():
 
     most_of(500)  # what is imported and cached is there
     assert most_of(4_000) - most_of(1_000) < 1_000_000
+
+
+def test_half_a_character_is_a_text_like_others():
+    batch = embed(World(), ["a", "torn \ud83d", "b"])
+    assert batch.errors == [None] * 3

@@ -116,3 +116,24 @@ def test_a_missing_package_is_named_before_anything_is_sent(world, monkeypatch):
     world.run(lambda: scenario("tqdm", r"pip install 'llm_rotate\[progress\]'"))
     world.run(lambda: scenario("stars", '"rich", "tqdm" or a function'))
     assert world.sim.requests() == 0
+
+
+@pytest.mark.parametrize("wish", [True, [], "bar", 5])
+def test_what_shows_nothing_is_told_before_anything_is_sent(world, wish):
+    async def scenario() -> None:
+        with pytest.raises(ConfigurationError, match="progress must be"):
+            await world.lm.chat_batch(world.model, ["a"], progress=wish)
+
+    world.run(scenario)
+    assert world.sim.requests() == 0
+
+
+def test_a_function_that_would_have_to_be_awaited_is_told_at_once(world):
+    async def show(progress: Any) -> None:
+        raise AssertionError("nobody awaits it")
+
+    async def scenario() -> None:
+        with pytest.raises(ConfigurationError, match="on_progress"):
+            await world.lm.chat_batch(world.model, ["a"], progress=show)
+
+    world.run(scenario)
