@@ -5,6 +5,7 @@ The steps at Redis are done by two processes in turns, which share nothing but t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,6 +75,8 @@ class Both(RuleBasedStateMachine):
         self.clock = Clock(self.client)
         self.memory = MemoryStore()
         self.processes = [direct_store(self.client, self.clock) for _ in range(2)]
+        here, there = self.processes  # as one worker: what workers owe each other is not compared
+        there._name, there._ids = here._name, itertools.count(1_000_000)
         self.live: list[Pair] = []
         self.over: list[Pair] = []
         self.specs = [

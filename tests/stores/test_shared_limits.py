@@ -19,6 +19,8 @@ from llm_rotate.engine.clock import RealClock
 from llm_rotate.engine.state import open_store
 from tests.redis_server import RedisServer
 
+from .direct import Clock, direct_store, done
+
 NOW = time.monotonic
 COST = Tokens(10, 10)
 
@@ -101,6 +103,32 @@ def test_a_day_is_one_for_workers_whose_clocks_see_different_midnights(
         await other.aclose()
 
     asyncio.run(scenario())
+
+
+def test_L04_a_large_request_of_one_worker_is_not_starved_by_small_ones_of_another(
+    server: RedisServer,
+) -> None:
+    with server.client() as client:
+        clock = Clock(client)
+        large, small = (direct_store(client, clock) for _ in range(2))
+        asked, began, served = key(tpm=6000), clock.now, 0
+        asks_at = {large: began + 60, small: began}
+        while clock.now < began + 180:
+            store = min(asks_at, key=lambda each: asks_at[each])
+            clock.set(asks_at[store] + 0.001)
+            cost = Tokens(1000, 500) if store is large else Tokens(50, 50)
+            answer = done(store.admit([asked], clock.now, cost))
+            if store is large and isinstance(answer, Lease):
+                break
+            if isinstance(answer, Lease):
+                served += 1
+                store.settle(answer, (), clock.now, cost)
+                done(store.flush())
+            else:
+                asks_at[store] = min(answer.blocked[0].until, clock.now + 0.7)
+        assert clock.now < began + 60 + 20
+        assert served > 55
+        client.flushdb()
 
 
 def days(first: float, now: float) -> tuple[float, float]:

@@ -128,8 +128,41 @@ local function lend(candidate, lease, place)
   return granted
 end
 
+-- A request of a large part of a limit waits until much room is there at once. While it
+-- does, the requests of other workers (who keep the order of their own) must not take it: the
+-- first that waits claims the bucket until then and a moment longer.
+local CLAIM_S, LOOK_AGAIN_S, LARGE = 1, 0.25, 0.5
+
+local function worker_of(lease)
+  return string.match(lease, '^(.-)%-') or lease
+end
+
+local function claim_of(bucket)
+  return bucket.claim and bucket.claim.till > seconds and bucket.claim or nil
+end
+
+-- The limit of tokens of which the request needs a large part of what may go at once.
+local function large_part(bucket, cost)
+  for _, meter in ipairs(bucket.meters) do
+    if meter.kind > 0 and amount_of(cost, meter.kind) > LARGE * meter.burst then
+      return NAMES[meter.kind + 1]
+    end
+  end
+end
+
+local function claim(candidate, cost, who, wait)
+  for _, limit in ipairs(candidate.limits) do
+    local bucket = bucket_of(limit.name)
+    local before, name = claim_of(bucket), large_part(bucket, cost)
+    if name and wait < INF and (not before or before.who == who) then
+      bucket.claim = {who = who, till = seconds + wait + CLAIM_S, limit = name}
+      changed[limit.name] = true
+    end
+  end
+end
+
 -- The candidate's bucket that has no room for longest, or nil.
-local function fullness(candidate, cost)
+local function fullness(candidate, cost, who)
   local worst, longest, name = nil, 0, nil
   for _, limit in ipairs(candidate.limits) do
     local bucket = bucket_of(limit.name, limit.row)
@@ -137,6 +170,10 @@ local function fullness(candidate, cost)
       turn_day(bucket, limit.name, limit.day)
     end
     local wait, due = wait_for(bucket, limit.name, cost)
+    local claim = claim_of(bucket)
+    if claim and claim.who ~= who and wait < LOOK_AGAIN_S then
+      wait, due = LOOK_AGAIN_S, claim.limit
+    end
     limit.is_full = wait > 0
     if wait > longest then
       worst, longest, name = limit, wait, due
@@ -158,10 +195,10 @@ local function turned_away(candidate)
   return least
 end
 
-local function why(candidate, cost)
-  local worst, longest, name = fullness(candidate, cost)
+local function why(candidate, cost, who)
+  local worst, longest, name = fullness(candidate, cost, who)
   if not worst then
-    return 0
+    return 0, 0
   end
   local found = {worst.number, decimal(longest), decimal(turned_away(candidate)), name}
   for _, room in ipairs(rooms_of(bucket_of(worst.name), worst.name)) do
@@ -169,14 +206,18 @@ local function why(candidate, cost)
       found[5], found[6], found[7] = room[2], room[3], room[4]
     end
   end
-  return found
+  return found, longest
 end
 
 local function reserve_all(candidate, lease, cost, place)
   if #candidate.limits > 0 then
-    local took = {place = place}
+    local took, who = {place = place}, worker_of(lease)
     for i, limit in ipairs(candidate.limits) do
-      took[i] = reserve(bucket_of(limit.name), limit.name, lease, cost)
+      local bucket = bucket_of(limit.name)
+      if bucket.claim and bucket.claim.who == who and large_part(bucket, cost) then
+        bucket.claim = nil
+      end
+      took[i] = reserve(bucket, limit.name, lease, cost)
     end
     keep_taken(lease, took)
   end
@@ -200,15 +241,24 @@ local function answer(lease, list, cost)
   if before then
     return lend(list[before], lease, before)
   end
-  local reasons = {0}
+  local reasons, who, next_one, soonest = {0}, worker_of(lease), nil, INF
   for place, candidate in ipairs(list) do
     local is_free = not candidate.is_barred and not barrier(candidate, lease)
-    local full = is_free and why(candidate, cost) or 0
+    local full, wait = 0, 0
+    if is_free then
+      full, wait = why(candidate, cost, who)
+    end
+    if full ~= 0 and wait < soonest then
+      next_one, soonest = candidate, wait
+    end
     if is_free and full == 0 then
       reserve_all(candidate, lease, cost, place)
       return lend(candidate, lease, place)
     end
     reasons[place + 1] = full
+  end
+  if next_one then
+    claim(next_one, cost, who, soonest)
   end
   for _, candidate in ipairs(list) do
     candidate.is_asked = true
