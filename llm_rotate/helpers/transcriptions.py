@@ -79,21 +79,35 @@ class Transcriptions:
         Raises as :meth:`chat` does; ConfigurationError for a recording that cannot be read, is
         empty or too large.
         """
-        steering, options = steered(model, kwargs, OF_TRANSCRIPTIONS)
+        return await self._transcribe(
+            (model,), audio, filename, split, max_transcription_bytes, kwargs
+        )
+
+    async def _transcribe(
+        self,
+        models: Sequence[str],
+        audio: AudioInput,
+        filename: str | None,
+        split: bool,
+        max_transcription_bytes: Most,
+        keywords: Mapping[str, Any],
+    ) -> TranscriptionResponse:
+        """By the first of ``models``, or those that it goes on to."""
+        steering, options = steered(models[0], keywords, OF_TRANSCRIPTIONS)
         if split:
             check_split(options)
         is_bounded = max_transcription_bytes == "provider"
-        most = self._most(max_transcription_bytes, model, steering)
+        most = self._most(max_transcription_bytes, models, steering)
 
         async def send(request: TranscribeRequest) -> TranscriptionResponse:
-            response: TranscriptionResponse = await self._ask(request, steering)
+            response: TranscriptionResponse = await self._ask(request, steering, models)
             return response
 
         with ExitStack() as left:
             kept = None if split else most
             recording = await asyncio.to_thread(recorded, audio, filename, kept, left)
             recording.check(kept)
-            request = request_of(model, recording, options, is_bounded=is_bounded)
+            request = request_of(models[0], recording, options, is_bounded=is_bounded)
             if most is not None and recording.size > most:
                 return await in_pieces(recording, most, request, send)
             return await send(request)
@@ -118,7 +132,8 @@ class Transcriptions:
     ) -> BatchResult[TranscriptionResponse]:
         """Every recording as text: results in the order of the recordings, errors beside them.
 
-        ``model``: a name, several, or {name: weight}; each row goes to one of them by weight.
+        ``model``: a name, several, or {name: weight}; each row goes to one of them by weight,
+        and on to another where that one cannot answer.
         ``max_parallel_requests``: recordings under way at a time. The callbacks, ``collect``,
         ``progress`` and ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
         :meth:`transcribe`'s, except that a row waits for a key without limit unless
@@ -169,16 +184,22 @@ class Transcriptions:
         for name in spray.names:
             steering, options = steered(name, given, OF_TRANSCRIPTIONS)
         self._check(spray.names, steering, options)
-        if options.get("split"):
+        filename, split = given.pop("filename", None), bool(given.pop("split", False))
+        most = given.pop("max_transcription_bytes", "provider")
+        if split:
             check_split(options)
 
         def send(row: AudioInput) -> Awaitable[TranscriptionResponse]:
-            return self.transcribe(spray.next()[0], row, **given)
+            return self._transcribe(spray.next(), row, filename, split, most, given)
 
         return Window(Source(recordings), send, width, seen=meter)
 
-    def _most(self, said: Most, model: str, steering: Steering) -> int | None:
+    def _most(self, said: Most, models: Sequence[str], steering: Steering) -> int | None:
         if said == "provider":
-            sizes = [each.size for each in self._bounds(TranscribeRequest, model, steering)]
+            sizes = [
+                each.size
+                for model in models
+                for each in self._bounds(TranscribeRequest, model, steering)
+            ]
             return max((size for size in sizes if size is not None), default=None)
         return None if said is None else checked("max_transcription_bytes", said)

@@ -59,7 +59,8 @@ class Window(Generic[I, R]):
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._is_over = False
-        self._failure: Exception | None = None
+        self._is_closed = False
+        self._failure: BaseException | None = None
 
     @property
     def total(self) -> int | None:
@@ -123,6 +124,7 @@ class Window(Generic[I, R]):
     async def aclose(self) -> None:
         """Cancels what is under way and waits until it has ended."""
         self.stop()
+        self._is_closed = True
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()
@@ -147,9 +149,10 @@ class Window(Generic[I, R]):
 
     def _left(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
-        if worker.cancelled() and not self._is_over:
+        error = _cancelled() if worker.cancelled() else worker.exception()
+        if error is not None and not self._is_closed:
             self._is_over = True
-            self._failure = LMRotateError("a row was cancelled by something else than its batch")
+            self._failure = error
         if not self._workers:
             self._news.set()
 
@@ -199,3 +202,7 @@ class Window(Generic[I, R]):
         while len(self._done) > self._width.limit:
             self._room.clear()
             await self._room.wait()
+
+
+def _cancelled() -> LMRotateError:
+    return LMRotateError("a row was cancelled by something else than its batch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -435,6 +436,20 @@ def test_the_sync_twins_give_the_same():
             if index == 5:
                 break
         assert not world.lm._pool.judge.live
+
+
+def test_who_exits_amid_a_batch_without_a_loop_leaves_it():
+    def leave(answer: ChatResponse) -> None:
+        if answer.content.endswith("row 7"):
+            sys.exit(3)
+
+    with sockets() as world:
+        with pytest.raises(SystemExit, match="3"):
+            world.lm.chat_batch_sync(world.model, PROMPTS, postprocess=leave)
+        with pytest.raises(SystemExit, match="3"):
+            list(world.lm.as_completed_sync(world.model, PROMPTS, postprocess=leave))
+        assert not world.lm._pool.judge.live
+        world.lm.close_sync()
 
 
 # -- limits and load

@@ -57,6 +57,15 @@ def test_models_by_weight(paths):
     assert counts == {"whisper-1": 15, "gpt-4o-transcribe": 5}
 
 
+def test_a_recording_goes_on_with_another_model_after_its_providers_fault(paths):
+    world = World({"k1": "openai", "k2": "google_ai_studio"})
+    world.sim.provider("openai").outage(503)
+    models = {"openai/whisper-1": 1, "google_ai_studio/gemini-2.5-flash": 1}
+    batch = transcribe(world, paths, models, max_retries=1)
+    assert batch.failed == 0
+    assert {result.provider for result in batch} == {"google_ai_studio"}
+
+
 def test_keywords_go_along_and_what_is_wrong_for_all_is_said_first(paths):
     world = World()
     transcribe(world, paths[:2], language="de", key_id="k2")

@@ -661,6 +661,24 @@ def test_F04_an_account_of_odd_types_is_told_without_its_values(
     lm.close_sync()
 
 
+@pytest.mark.parametrize("provider", ["google_ai_studio", "google_vertex"])
+def test_F04_the_sdks_own_error_does_not_bring_the_secret(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    monkeypatch.setenv("ACCOUNT", json.dumps(account(sim)))
+    is_studio = provider == "google_ai_studio"
+    pool = sim.pool(["k1"], provider=provider) if is_studio else vertex(sim, "env://ACCOUNT")
+    sim.key("k1").then(400)
+    with pytest.raises(BadRequestError) as caught:
+        pool.chat_sync(MODEL, HELLO)
+    cause: Any = caught.value.__cause__
+    sent = dict(cause.response.request.headers)
+    assert "[hidden]" in sent.values()
+    (key,) = pool._pool.assembly.keys.values()
+    assert key.secret not in f"{sent}"
+    pool.close_sync()
+
+
 def test_F04_a_token_service_that_echoes_shows_nothing(
     sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

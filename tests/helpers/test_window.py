@@ -63,9 +63,11 @@ def test_every_row_is_done_once_however_the_width_changes(seed):
     asyncio.run(scenario())
 
 
-def test_a_row_that_is_cancelled_from_outside_is_not_lost_without_a_word():
+@pytest.mark.parametrize("lost", [3, 9], ids=["amid others", "when no more come"])
+def test_a_row_that_is_cancelled_from_outside_is_not_lost_without_a_word(lost):
     async def send(row: int) -> int:
-        if row == 3:
+        if row == lost:
+            await asyncio.sleep(0.01)
             raise asyncio.CancelledError
         return row
 
@@ -79,7 +81,7 @@ def test_a_row_that_is_cancelled_from_outside_is_not_lost_without_a_word():
 
         with pytest.raises(LMRotateError, match="cancelled"):
             await look()
-        assert 3 not in seen
+        assert lost not in seen
         assert set(range(3)) <= set(seen)
 
     asyncio.run(scenario())

@@ -12,11 +12,13 @@ from typing import Protocol
 
 import httpx
 
+from ...core.redact import HIDDEN
 from ...core.wire import HttpRequest
 from .seam import Answer
 
 # What httpx adds for connections of its own, and what the seam writes by itself.
 _OURS = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding"})
+_SECRET = frozenset({"authorization", "x-goog-api-key"})
 # What was true of the body on the wire only: the seam has undone it.
 _UNDONE = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
@@ -70,6 +72,8 @@ class _Seam(httpx.AsyncBaseTransport):
             await request.aread(),
             crossing.is_stream,
         )
+        for name in _SECRET & request.headers.keys():
+            request.headers[name] = HIDDEN  # an SDK's exception brings the request with it
         answer = await crossing.carry(sent)
         kept = [pair for pair in answer.headers.raw if pair[0].lower() not in _UNDONE]
         return httpx.Response(answer.status, headers=kept, stream=_Body(crossing))
