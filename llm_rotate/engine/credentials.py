@@ -10,7 +10,7 @@ from typing import TypeVar
 from ..core.wire import Ready
 from ..secrets import SecretError, resolve, scheme_of
 from . import aws, entra, google_auth
-from .readers import Readers
+from .readers import Readers, TooSlowError
 from .run import Grant
 from .stages import PoolKey
 
@@ -38,15 +38,29 @@ async def _off_the_loop(what: str, read: Callable[..., T], *arguments: object) -
     except SecretError as error:
         raise SecretError(str(error)) from None  # several may wait for the one that was raised
     except TimeoutError:
-        raise SecretError(f"{what} could not be read within {LONGEST_READ_SECONDS:g} s") from None
+        late = TooSlowError(f"{what} could not be read within {LONGEST_READ_SECONDS:g} s")
+        raise late from None
 
 
 async def read_anew(key: PoolKey) -> str | None:
     """The key's secret as it is now, kept with it; None for servers without keys.
 
-    Where requests are signed it is JSON, see ``aws``; of Google an access token. Raises
+    Where requests are signed it is JSON, see ``aws``; of Google an access token. A source that
+    gives nothing any more is made anew once: what it asks with may have been changed. Raises
     SecretError.
     """
+    source = key.source
+    try:
+        return await _read(key)
+    except SecretError as error:
+        if key.source is source:
+            key.source = None
+        if source is None or isinstance(error, TooSlowError):
+            raise
+    return await _read(key)
+
+
+async def _read(key: PoolKey) -> str | None:
     if key.endpoint.auth == "sigv4":
         key.secret = await _aws_secret(key)
     elif key.endpoint.auth == "google":

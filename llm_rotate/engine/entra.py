@@ -13,6 +13,7 @@ from typing import Any
 
 from ..core.redact import redact
 from ..secrets import SecretError
+from .readers import TooSlowError
 
 # https://learn.microsoft.com/azure/ai-foundry/openai/how-to/managed-identity
 _SCOPE = "https://cognitiveservices.azure.com/.default"
@@ -66,7 +67,8 @@ class Source:
             async with asyncio.timeout(limit_s):
                 return self._checked(await self._ask())
         except TimeoutError:
-            reason = f"gave no token within {limit_s:g} s"
+            late = TooSlowError(f"Microsoft Entra ID gave no token within {limit_s:g} s")
+            raise late from None
         except Exception as error:
             reason = self._failed(error)
         raise SecretError(f"Microsoft Entra ID {reason}")

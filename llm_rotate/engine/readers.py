@@ -15,6 +15,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class TooSlowError(SecretError):
+    """It may come yet: asking again at once would wait as long."""
+
+
 class Readers(Executor):
     """A daemon thread per read: one that hangs keeps neither others nor the exit waiting. Who
     asks for what is being read at the moment gets the same answer.

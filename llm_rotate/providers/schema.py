@@ -113,7 +113,7 @@ def _each(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any
 def _closed_and_required(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("type") == "object":
         schema.setdefault("additionalProperties", False)
-        schema["required"] = list(schema.get("properties", {}))
+        schema["required"] = list(as_dict(schema.get("properties")))
     schema.pop("default", None)
     _any_for_one(schema)
     if "$ref" in schema:  # nothing may stand beside a reference

@@ -29,6 +29,7 @@ def read(rest: str) -> str:
                 client = _client(_region_of(name), os.getpid())
             answer = client.get_secret_value(SecretId=name)
     except errors.ClientError as error:
+        _client.cache_clear()  # the credentials that it asks with may have been changed, too
         code = error.response.get("Error", {}).get("Code", "no code")
         raise SecretError(f"{source} cannot be read: AWS answered {code}") from error
     except errors.BotoCoreError as error:

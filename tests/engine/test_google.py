@@ -547,6 +547,29 @@ def test_a_token_that_ends_is_renewed(sim: Simulator, monkeypatch: pytest.Monkey
     lm.close_sync()
 
 
+def test_an_account_that_was_changed_is_read_before_its_key_is_blamed(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(account(sim, "old")))
+    lm = vertex(sim, f"file://{file}")
+    lm.chat_sync(MODEL, HELLO)
+    file.write_text(json.dumps(account(sim, "new")))
+    real = google_auth.Source._read
+
+    def refused(source: google_auth.Source) -> google_auth.Token:
+        if "old@" in str(source._secret):
+            raise RefreshError("invalid_grant: Invalid JWT Signature.")
+        return real(source)
+
+    monkeypatch.setattr(google_auth.Source, "_read", refused)
+    key = lm._pool.assembly.keys["v"]
+    object.__setattr__(key.ready, "until", 0.0)
+    assert [each.outcome for each in lm.chat_sync(MODEL, HELLO).attempts] == ["ok"]
+    assert sim.log[-1].key == "new"
+    lm.close_sync()
+
+
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_a_token_that_is_being_read_while_the_old_one_is_refused_keeps_its_account(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_on: bool

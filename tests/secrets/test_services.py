@@ -130,6 +130,24 @@ def test_aws_takes_the_region_of_an_arn(aws_service: Any) -> None:
     assert "eu-west-3/secretsmanager" in aws_service.asked[0].headers["authorization"]
 
 
+def test_aws_credentials_that_were_changed_count_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(asked: Asked) -> tuple[int, bytes]:
+        if "AKIDNEW" not in asked.headers["authorization"]:
+            return 400, b'{"__type": "ExpiredTokenException"}'
+        return aws_answer(asked)
+
+    with serving(answer) as service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", service.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOLD")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        aws._client.cache_clear()
+        assert "ExpiredTokenException" in refused("aws://llm/openai")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEW")
+        assert resolve("aws://llm/openai").reveal() == HIDDEN
+        aws._client.cache_clear()
+
+
 @pytest.mark.usefixtures("aws_service")
 def test_F04_what_aws_answers_goes_into_no_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
