@@ -96,6 +96,7 @@ class Embedder:
             return
         group.attempts += answer.attempts
         group.usage = added(group.usage, answer.usage)
+        group.provider, group.model = answer.provider, answer.model
         shares = shared(answer.usage, [self.weigh(text) for text in texts])
         group.rows += [
             Row(index, response_of(answer, place, share, as_array=self.as_array), None)

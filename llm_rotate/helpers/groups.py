@@ -17,11 +17,13 @@ Member = tuple[int, Any]  # a row's number, and the row
 @dataclass(slots=True)
 class Group:
     """What became of rows that went out together. ``usage``: what was billed for them,
-    ``attempts``: every request that was sent.
+    by ``model`` of ``provider``; ``attempts``: every request that was sent.
     """
 
     rows: list[Row[Any]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    provider: str = ""
+    model: str = ""
     attempts: tuple[Attempt, ...] = ()
 
 

@@ -66,6 +66,31 @@ def test_the_cost_is_that_of_what_was_sent_for():
     world.run(scenario)
 
 
+def test_texts_and_recordings_are_shown_too():
+    world = World(edit=priced)
+    world.sim.refuses("row 7")
+    texts: list[Progress] = []
+    recordings: list[Progress] = []
+
+    async def scenario() -> None:
+        batch = await world.lm.embed_batch("text-embedding-3-small", ROWS, progress=texts.append)
+        assert (batch.completed, batch.failed) == (50, 1)
+        refused = await world.lm.embed_batch(
+            "text-embedding-3-small", ["row 7"], progress=texts.append
+        )
+        assert refused.failed == 1
+        told = await world.lm.transcribe_batch(
+            "gpt-4o-transcribe", [b"RIFF....WAVE" + bytes(100)] * 3, progress=recordings.append
+        )
+        assert told.failed == 0
+
+    world.run(scenario)
+    assert next(each for each in texts if each.completed == 50).cost == pytest.approx(
+        next(each for each in texts if each.completed == 50).tokens / 1000
+    )
+    assert recordings[-1].cost
+
+
 def test_a_generator_has_no_time_left(world):
     seen: list[Progress] = []
     world.run(lambda: world.lm.chat_batch(world.model, iter(ROWS), progress=seen.append))
