@@ -13,6 +13,7 @@ from ..core.wire import ChatRequest, ContentRequest, Dialect, Endpoint, FileRequ
 from ..errors import CapabilityError, ConfigurationError
 from ..providers.gemini_contents import native
 from ..providers.jsonio import dumps, loads
+from ..providers.reading import as_dict
 from .google_sdk import genai
 
 
@@ -175,7 +176,9 @@ def read(body: bytes) -> Any:
     options = arguments["config"]
     # As they are, like every keyword that nobody knows: beside what the SDK writes.
     beside = {name: options.pop(name) for name in unknown}
-    options["httpOptions"] = {"extraBody": beside}
+    told = as_dict(options.pop("http_options", None) or options.pop("httpOptions", None))
+    own = as_dict(told.pop("extra_body", None) or told.pop("extraBody", None))
+    options["httpOptions"] = told | {"extraBody": own | beside}
     try:
         return kind.model_validate_json(dumps(arguments))
     except Exception as error:

@@ -191,6 +191,11 @@ def test_keywords_that_nobody_knows_go_as_they_are(sim: Simulator, lm: LMRotate)
     assert body(sim)["something_new"] == {"a": 1}
 
 
+def test_they_go_beside_what_the_call_says_of_its_request(sim: Simulator, lm: LMRotate) -> None:
+    lm.chat_sync(MODEL, HELLO, http_options={"extra_body": {"one": 1}}, another=2)
+    assert (body(sim)["one"], body(sim)["another"]) == (1, 2)
+
+
 def test_what_the_sdk_has_no_word_for_is_refused_before_it_is_sent(
     sim: Simulator, lm: LMRotate
 ) -> None:
