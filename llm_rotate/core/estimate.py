@@ -18,6 +18,8 @@ MESSAGE_TOKENS = 4  # a message's frame: role and separators
 BLOB_TOKENS = 1_000  # an image or a document: what a picture of a megapixel takes
 FIRST_OUTPUT_TOKENS = 512
 OUTPUT_SHARE = 0.8  # of a model's answers are at most as long as is reserved
+MOST_TOKENS = 10**9  # of an answer, whatever a caller says: sums of them stay numbers
+MOST_PER_CHARACTER = 4  # bytes: no token is less than one
 OUTPUTS_KEPT = 100
 OUTPUTS_NEEDED = 5
 KEPT = 0.98  # of the past's weight, per answer: about fifty answers count
@@ -80,7 +82,7 @@ class Estimator:
         """What to reserve for a prompt of so many ``units`` and its answer."""
         known = self._models.get(model)
         ratio = known.tokens / known.units if known else 1.0
-        output = self.output(model) if max_tokens is None else max_tokens
+        output = self.output(model) if max_tokens is None else min(max_tokens, MOST_TOKENS)
         return Tokens(int(units * ratio) + 1, output)
 
     def output(self, model: str) -> int:
@@ -108,7 +110,11 @@ class Estimator:
 
         def counted(text: str) -> float:
             found = count(model, text)
-            return _by_bytes(text) if found is None else found
+            return (
+                _by_bytes(text)
+                if found is None
+                else min(max(found, 0), len(text) * MOST_PER_CHARACTER)
+            )
 
         return counted
 

@@ -38,6 +38,7 @@ _SDK = {
     "APITimeoutError": Outcome.TIMED_OUT,
     "APIConnectionError": Outcome.SERVER_ERROR,
     "APIResponseValidationError": Outcome.SERVER_ERROR,
+    "UnknownApiResponseError": Outcome.SERVER_ERROR,
 }
 # Classes that carry an answer: the SDKs', and those of the HTTP libraries.
 _ANSWERED = frozenset({"APIStatusError", "APIError", "SDKError", "ApiError"})

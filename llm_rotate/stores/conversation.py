@@ -337,7 +337,7 @@ class Conversation(MemoryStore):
             return lease
         self._post(self._frees(lease, now))
         if lease.candidate.buckets:
-            self._accounts.settle(lease.id, None)
+            self._say(lambda accounts: accounts.settle(lease.id, None))
         return Refused((late[0],))
 
     # -- coming back

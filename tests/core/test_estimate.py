@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from llm_rotate.core.bucket import Tokens
-from llm_rotate.core.estimate import Estimator
+from llm_rotate.core.estimate import MESSAGE_TOKENS, Estimator
 
 TEXT = "All work and no play makes Jack a dull boy. "
 
@@ -125,3 +125,11 @@ def test_an_answer_that_goes_back_in_its_providers_words_too_counts_once():
     native = {"provider": "p", "content": [{"type": "thinking", "signature": "x" * 400}]}
     units = Estimator().units
     assert units("m", [plain | {"native": native}]) == units("m", [plain])
+
+
+@pytest.mark.parametrize(("says", "units"), [(-5, 0), (10**12, 20)])
+def test_a_count_that_cannot_be_is_held_to_what_can(says, units):
+    """A token is a byte at least, and there are no fewer than none."""
+    estimator = Estimator(lambda model, text: says)
+    assert estimator.units("m", [{"role": "user", "content": "hello"}]) == MESSAGE_TOKENS + units
+    assert estimator.estimate("m", 1.0, 10**400).output == 10**9

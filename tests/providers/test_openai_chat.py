@@ -505,3 +505,10 @@ def test_json_is_read_and_written_alike_without_orjson(monkeypatch: pytest.Monke
     for raw in (b'{"a": 1}', b"\xef\xbb\xbf{}", b'"\\ud800"', b'"caf\xe9"'):
         one, other = both(lambda raw=raw: jsonio.loads(raw))  # type: ignore[misc]
         assert one == other
+
+
+def test_a_schema_of_odd_types_is_the_providers_to_refuse() -> None:
+    odd = {"type": "object", "properties": 5}
+    asked = ChatRequest("m", [{"role": "user", "content": "x"}], options={"response_format": odd})
+    told = json.loads(dialect("openai").encode(asked, Endpoint("openai", "https://x.test")))
+    assert told["response_format"]["json_schema"]["schema"]["properties"] == 5

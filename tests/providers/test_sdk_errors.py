@@ -10,6 +10,7 @@ import httpx
 import httpx2
 import openai
 import pytest
+from google.genai import errors as genai_errors
 
 from llm_rotate.core.outcome import Outcome
 from llm_rotate.core.wire import Dialect
@@ -207,3 +208,10 @@ def test_libraries_that_may_not_be_installed_are_known_by_their_class_names(
     verdict = OPENAI.classify(cls("x"), WALL)
     assert verdict is not None
     assert verdict.outcome is outcome
+
+
+def test_C05_an_answer_that_googles_sdk_cannot_read_is_the_providers() -> None:
+    error = genai_errors.UnknownApiResponseError("Failed to parse response as JSON")
+    verdict = dialect("gemini").classify(error, 0.0)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.SERVER_ERROR
