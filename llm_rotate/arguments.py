@@ -33,6 +33,22 @@ class Steering:
 
 
 OURS = ("endpoint", "max_tokens", "temperature", *Steering.__dataclass_fields__)
+# Of some calls over many rows; in no such call they are a provider's.
+OF_ROWS = frozenset(
+    {
+        "max_parallel_requests",
+        "micro_batch_size",
+        "return_exceptions",
+        "on_progress",
+        "on_result",
+        "collect",
+        "progress",
+        "keep_raw",
+        "postprocess",
+        "dedupe",
+        "cache",
+    }
+)
 
 
 def steered(
@@ -88,6 +104,8 @@ def check_model(model: object) -> None:
 def check_keywords(keywords: Iterable[str], ours: tuple[str, ...] = OURS) -> None:
     """Raises ConfigurationError for one that was meant for us, but for its spelling."""
     for name in keywords:
+        if name in OF_ROWS and ours is not OURS:
+            raise ConfigurationError(f"{name}= is not for this call")
         if name not in ours and (complaint := _complaint(name, ours)):
             raise ConfigurationError(complaint)
 

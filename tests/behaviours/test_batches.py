@@ -394,6 +394,26 @@ def test_what_is_wrong_for_all_rows_is_said_before_the_first(world, wrong, words
     assert world.sim.requests() == 0
 
 
+@pytest.mark.parametrize(
+    ("face", "word"),
+    [
+        ("as_completed", "on_result"),
+        ("as_completed", "collect"),
+        ("embed_batch", "dedupe"),
+        ("embed_as_completed", "on_progress"),
+        ("transcribe_batch", "keep_raw"),
+        ("transcribe_as_completed", "return_exceptions"),
+    ],
+)
+def test_what_is_another_batchs_does_not_go_into_the_requests(world, face, word):
+    async def scenario() -> None:
+        with pytest.raises(ConfigurationError, match=f"{word}= is not for this call"):
+            await getattr(world.lm, face)(world.model, PROMPTS, **{word: True})
+
+    world.run(scenario)
+    assert world.sim.requests() == 0
+
+
 # -- ends
 
 
