@@ -330,3 +330,21 @@ def test_a_trial_that_was_lent_unheard_is_given_back_though_nobody_here_knew_of_
         steps.ask(1, acts=1)
         steps.cut(1, has_acted=False)
         steps.teardown()
+
+
+def test_what_was_given_back_is_not_lent_by_a_server_that_hears_the_request_later(
+    server: RedisServer,
+) -> None:
+    """It hung, and answers the connection that was left after the new one."""
+    with server.client() as client:
+        steps = type("Steps", (Interleaved,), {"client": client})()
+        steps.begin()
+        steps.ask(0, acts=None)
+        (process, _) = steps.processes
+        process.link.say()
+        ((_, commands, _),) = process.link.under_way
+        steps.cut(0, has_acted=False)
+        steps.come_back(0)
+        for command in commands:
+            process.link.call(command)
+        steps.teardown()

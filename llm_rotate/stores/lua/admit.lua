@@ -239,7 +239,7 @@ end
 local function answer(lease, list, cost)
   local before = lent(lease, list)
   if before then
-    return lend(list[before], lease, before)
+    return before == GIVEN_BACK and 0 or lend(list[before], lease, before)
   end
   local reasons, who, next_one, soonest = {0}, worker_of(lease), nil, INF
   for place, candidate in ipairs(list) do

@@ -7,6 +7,7 @@ local GUESS_SHARE, GUESS_STEP, GUESS_ENDS = 0.7, 0.05, 2
 local BUCKET_MS = 93600000 -- 26 hours: after the longest day nothing of it counts any more
 local RECORD_MS = 3600000 -- what a lease took can be corrected for an hour
 local SETTLED_MS = 10000 -- and is known a while longer, in case it is settled twice
+local GIVEN_BACK = 0 -- the place of a lease that nobody waits for any more
 local SMALLEST = {0, 0, 0}
 local LEASE_S = 60
 local NAMES = {'rpm', 'tpm', 'input_tpm', 'output_tpm'}

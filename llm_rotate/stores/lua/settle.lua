@@ -163,6 +163,9 @@ for at = 1, #ARGV, WORDS do
     else
       learn(bucket, name, about)
     end
+  elseif not took and what == 'settle' and ARGV[at + 2] == '-' then
+    -- Given back before it was asked for: a server that hung hears the request later.
+    keep_taken(lease, {place = GIVEN_BACK, is_settled = true})
   elseif took and not took.is_settled then
     if what == 'renew' then
       renew(lease, took)
