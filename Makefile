@@ -25,7 +25,7 @@ test-google-2: $(STAMP)  ## Gemini's tests with the SDK's major before the curre
 	PYTHONPATH=$(VENV)/google-2 $(BIN)/python -c 'import google.genai as sdk; print("google-genai", sdk.__version__)'
 	PYTHONPATH=$(VENV)/google-2 $(BIN)/python -m pytest -q $(GOOGLE_TESTS)
 
-bench: $(STAMP)  ## the tables of ratios
+bench: $(STAMP)  ## the tables of ratios; others' packages go into .venv-peers
 	$(BIN)/python -m tests.benchmarks
 
 soak: $(STAMP)  ## the long runs
@@ -42,4 +42,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis site
+	rm -rf $(VENV) .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis site

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import httpx
 from llm_rotate.stores.memory import MemoryStore
 from tests.redis_server import RedisServer
 
-from . import gemini, pools, shared
+from . import gemini, peers, pools, shared
 from .imports import imported
 from .measure import cpu_in_turn, wall_in_turn
 from .server import serving
@@ -212,6 +213,22 @@ def _imports() -> Iterator[Row]:
     yield Row("  and resident", full_mib, "MiB")
 
 
+def _peers(url: str) -> Iterator[Row]:
+    """2,000 short prompts, 64 at a time: this package's cost of each peer's."""
+    missing = peers.missing()
+    there = [name for name in peers.PEERS if name not in missing]
+    for path, pace in (("now", "at once"), ("slow", "after 50 ms")):
+        cost = peers.costs(f"{url}/{path}", [peers.OURS, *there])
+        ours = cost.pop(peers.OURS)
+        yield Row(f"row of a batch, answered {pace}: CPU", ours["cpu"], "us")
+        for name, theirs in cost.items():
+            for kind, what in (("cpu", "CPU"), ("wall", "wall time")):
+                title = f"  {what}, of {name} {peers.PEERS[name]}'s"
+                yield Row(title, ours[kind] / theirs[kind], "x")
+    for name, reason in missing.items():
+        yield Row(f"{name} {peers.PEERS[name]}", math.nan, "", note=f"not installed: {reason}")
+
+
 async def _all(url: str) -> list[Row]:
     return [
         *await _chats(url),
@@ -228,9 +245,11 @@ def main() -> int:
     """Prints the table. The exit status is 0 whatever it says: machines are noisy."""
     with serving() as url:
         rows = asyncio.run(_all(url))
-    print(f"{'medians, in turn, one run':<50}{'value':>9} {'':<5}{'aim':>7}")
-    for row in [*rows, *_imports()]:
-        print(row)
+        print(f"{'medians, in turn, one run':<50}{'value':>9} {'':<5}{'aim':>7}")
+        for row in (*rows, *_imports()):
+            print(row)
+        for row in _peers(url):  # last: nothing above is lost where one of them breaks
+            print(row, flush=True)
     return 0
 
 
