@@ -18,8 +18,7 @@ MESSAGE_TOKENS = 4  # a message's frame: role and separators
 BLOB_TOKENS = 1_000  # an image or a document: what a picture of a megapixel takes
 FIRST_OUTPUT_TOKENS = 512
 OUTPUT_SHARE = 0.8  # of a model's answers are at most as long as is reserved
-MOST_TOKENS = 10**9  # of an answer, whatever a caller says: sums of them stay numbers
-MOST_PER_CHARACTER = 4  # bytes: no token is less than one
+MOST_TOKENS = 10**9  # whatever a caller or a counter says: sums of them stay numbers
 OUTPUTS_KEPT = 100
 OUTPUTS_NEEDED = 5
 KEPT = 0.98  # of the past's weight, per answer: about fifty answers count
@@ -110,11 +109,7 @@ class Estimator:
 
         def counted(text: str) -> float:
             found = count(model, text)
-            return (
-                _by_bytes(text)
-                if found is None
-                else min(max(found, 0), len(text) * MOST_PER_CHARACTER)
-            )
+            return _by_bytes(text) if found is None else min(found, MOST_TOKENS)
 
         return counted
 

@@ -78,7 +78,16 @@ class Queue:
         return max(now, self.free_at) + max(ahead / requests_s, tokens / tokens_s)
 
     async def turn(self, place: Place, clock: Clock, seconds: float) -> bool:
-        """Waits until the place is the first, ``seconds`` at most; whether it is."""
+        """Waits until the place is the first, ``seconds`` at most; whether it is. Who is woken
+        may find one of an earlier rank before it, which was refused and is back: it waits on.
+        """
+        latest = clock.now() + seconds
+        while not await self._woken(place, clock, latest - clock.now()):
+            if clock.now() >= latest:
+                return False
+        return True
+
+    async def _woken(self, place: Place, clock: Clock, seconds: float) -> bool:
         loop = asyncio.get_running_loop()
         with self._lock:
             if self.places[0] is place:

@@ -42,6 +42,25 @@ def test_the_next_is_woken_when_the_first_leaves() -> None:
     assert run_fake(scenario(), clock) == [1, 2, 3]
 
 
+def test_who_is_woken_waits_on_when_an_earlier_call_has_come_back() -> None:
+    clock = FakeTime()
+
+    async def scenario() -> float:
+        queue = Queue()
+        first, second = queue.join(1, ONE), queue.join(2, ONE)
+        turn = asyncio.create_task(queue.turn(second, clock, 10))
+        await asyncio.sleep(0)
+        queue.leave(first)
+        back = queue.join(1, ONE)  # refused, before the second ran
+        await asyncio.sleep(3)
+        queue.leave(back)
+        assert await turn
+        return clock.now()
+
+    began = clock.now()
+    assert run_fake(scenario(), clock) - began == 3
+
+
 def test_a_turn_that_does_not_come_in_time_is_not_had() -> None:
     clock = FakeTime()
 
