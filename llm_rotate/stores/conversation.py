@@ -360,7 +360,7 @@ class Conversation(MemoryStore):
         for subject in news.keys() - self._states.keys():
             told += self._learn(subject, news[subject], now)
         self._is_stale = self._is_lost = False
-        self._buckets.share = 1.0
+        told += self._buckets.whole(now)
         self._post(
             Op(subject, self._new_id(), now, frees=lease) for subject, lease in self._debts.told()
         )

@@ -55,6 +55,12 @@ class Buckets:
                 worst, name = wait, spec
         return None if name is None else self._blocked(candidate, name, cost, now)
 
+    def whole(self, now: float) -> list[News]:
+        """The limits are shared again: who was turned away by a part of them asks anew."""
+        self.share = 1.0
+        wanted, self._wanted = self._wanted, set()
+        return [room_news(name, now) for name in sorted(wanted)]
+
     def reserve(self, lease: Lease, cost: Tokens, now: float) -> None:
         """Takes ``cost`` of every bucket."""
         self._turn_days(lease.candidate, now)  # a server may have lent it: nobody asked here
@@ -159,7 +165,8 @@ class Buckets:
             candidate.index,
             until,
             spec.name,
-            is_trial=limit == "max_concurrency" and not too_large,
+            # Of a part of a limit it is not known: who shares it may be back at any time.
+            is_trial=(limit == "max_concurrency" or self.share < 1.0) and not too_large,
             is_full=True,
             is_too_large=too_large,
             least=now + max(least) if any(least) else 0.0,

@@ -230,3 +230,18 @@ def test_D04_a_killed_workers_slot_is_given_back_by_its_lease(sim, redis) -> Non
             there.do("patient", 0.1)
         slots = there.do("rooms")["max_concurrency"]
         assert slots == (1, 1)
+
+
+def test_who_waits_while_its_part_is_used_up_goes_on_when_the_server_is_back(sim, redis) -> None:
+    async def scenario() -> None:
+        async with limited(sim, redis.url, rpm=4, request_burst=4) as lm:
+            assert await tried(lm, 3) == 3
+            lm._pool.store._workers = 4
+            redis.freeze()
+            waiting = asyncio.create_task(tried(lm, 1, max_wait_seconds=20))
+            await asyncio.sleep(0.6)
+            assert not waiting.done()
+            redis.thaw()
+            assert await asyncio.wait_for(waiting, 5) == 1
+
+    run(scenario)
