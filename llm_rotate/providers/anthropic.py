@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.learned import Reading
-from ..core.outcome import Outcome
 from ..core.wire import (
     ChatRequest,
     Endpoint,
@@ -22,10 +21,10 @@ from ..core.wire import (
     Verdict,
 )
 from ..types import ChatResponse
+from .answer import Received, chatted, value_in
 from .anthropic_answer import AnthropicTally, response_of
 from .anthropic_messages import split, tool, tool_choice
-from .faults import ANTHROPIC, broken, judge, request_id
-from .jsonio import loads
+from .faults import ANTHROPIC, broken
 from .limit_headers import readings_in
 from .parts import cannot, static_headers, written
 from .reading import as_dict
@@ -95,21 +94,14 @@ class AnthropicMessages:
     def parse(
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[ChatResponse]:
-        if not 200 <= status < 300:
-            return judge(ANTHROPIC, status, headers, body, wall)
-        try:
-            answer = loads(body)
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
-        if as_dict(answer).get("error"):
-            return judge(ANTHROPIC, status, headers, answer, wall)
+        got = Received(status, headers, body, wall)
+        answer = value_in(ANTHROPIC, got)
+        if isinstance(answer, Verdict):
+            return answer
         response = response_of(answer, request.model)
         if response is None:
             return broken("the answer has no content", status, headers, answer)
-        response.request_id = request_id(headers)
-        return Verdict(
-            Outcome.OK, response, response.usage, status=status, request_id=response.request_id
-        )
+        return chatted(response, got)
 
     def events(self, request: ChatRequest) -> EventReader:
         return StreamReader(AnthropicTally(request.model))

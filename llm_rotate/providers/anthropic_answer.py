@@ -8,8 +8,8 @@ from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk, Usage
 from .faults import ANTHROPIC, broken, judge
-from .jsonio import dumps, loads
-from .parts import Said
+from .jsonio import loads
+from .parts import Said, tool_call
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
 from .stream import Found
 
@@ -77,14 +77,7 @@ def _joined(blocks: list[dict[str, Any]], kind: str) -> str:
 
 
 def _tool_call(block: dict[str, Any]) -> dict[str, Any]:
-    """OpenAI-shaped. Arguments that a stream cut short are the text as it came."""
-    given = block.get("input")
-    arguments = given if isinstance(given, str) else dumps(as_dict(given)).decode()
-    return {
-        "id": block.get("id"),
-        "type": "function",
-        "function": {"name": as_text(block.get("name")), "arguments": arguments},
-    }
+    return tool_call(block.get("id"), block.get("name"), block.get("input"))
 
 
 class AnthropicTally:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .anthropic_answer import said
-from .jsonio import loads
-from .parts import Said, cannot, checked, from_data_url, own_words, raw_part
+from .parts import Said, arguments_in, cannot, checked, from_data_url, own_words, raw_part
 from .reading import as_dict
 
 _NAME = "anthropic"
@@ -125,22 +124,9 @@ def _call(call: Any) -> Block:
             "type": "tool_use",
             "id": call.get("id"),
             "name": function["name"],
-            "input": _arguments(function.get("arguments")),
+            "input": arguments_in(_NAME, function),
         },
     )
-
-
-def _arguments(given: Any) -> dict[str, Any]:
-    """A tool call's arguments, which are JSON in a string."""
-    found = given or {}
-    if isinstance(found, str):
-        try:
-            found = loads(found.encode("utf-8", "surrogatepass"))
-        except ValueError:
-            found = None
-    if not isinstance(found, dict):
-        cannot(_NAME, "a tool call whose arguments are not a JSON object")
-    return found
 
 
 def _content(message: Mapping[str, Any]) -> list[Block]:

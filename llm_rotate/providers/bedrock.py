@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.learned import Reading
-from ..core.outcome import Outcome
 from ..core.wire import (
     ChatRequest,
     EmbedRequest,
@@ -24,14 +23,15 @@ from ..core.wire import (
     Verdict,
 )
 from ..types import ChatResponse
-from .bedrock_answer import BedrockTally, response_of
+from .answer import Received, chatted, no_error, value_in
+from .bedrock_answer import BedrockTally, is_error, response_of
 from .bedrock_embeddings import BedrockEmbeddings
 from .bedrock_frames import FrameParser
 from .bedrock_messages import has_tool_blocks, split, tool_choice, tools
 from .bedrock_sdk import classify
 from .bedrock_urls import need_botocore, url_of
-from .faults import BEDROCK, broken, judge, request_id
-from .jsonio import dumps, loads
+from .faults import BEDROCK, broken, judge
+from .jsonio import dumps
 from .parts import cannot, static_headers, written
 from .reading import as_dict
 from .schema import closed_at_anthropic, schema_in
@@ -89,22 +89,16 @@ class BedrockConverse:
     def parse(
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[ChatResponse]:
-        if not 200 <= status < 300:
-            return judge(BEDROCK, status, headers, body, wall)
-        try:
-            answer = loads(body)
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
+        got = Received(status, headers, body, wall)
+        answer = value_in(BEDROCK, got, no_error)
+        if isinstance(answer, Verdict):
+            return answer
         response = response_of(answer, request.model)
         if response is None:
-            told = as_dict(answer)
-            if told.get("message") or told.get("Message") or told.get("__type"):
+            if is_error(answer):
                 return judge(BEDROCK, status, headers, answer, wall)
             return broken("the answer has no message", status, headers, answer)
-        response.request_id = request_id(headers)
-        return Verdict(
-            Outcome.OK, response, response.usage, status=status, request_id=response.request_id
-        )
+        return chatted(response, got)
 
     def events(self, request: ChatRequest) -> EventReader:
         return StreamReader(BedrockTally(request.model), FrameParser())

@@ -8,8 +8,8 @@ from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk, Usage
 from .faults import BEDROCK, broken, judge
-from .jsonio import dumps, loads
-from .parts import Said
+from .jsonio import loads
+from .parts import Said, tool_call
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
 from .stream import Found
 
@@ -32,6 +32,12 @@ def response_of(answer: object, model: str) -> ChatResponse | None:
         reasoning="".join(map(_thought, blocks)),
         native=blocks,
     )
+
+
+def is_error(answer: object) -> bool:
+    """Whether it is an error that came as a good answer; asked of what is no answer."""
+    told = as_dict(answer)
+    return bool(told.get("message") or told.get("Message") or told.get("__type"))
 
 
 def said(blocks: list[dict[str, Any]]) -> Said:
@@ -74,14 +80,7 @@ def _is_call(block: dict[str, Any]) -> bool:
 
 
 def _tool_call(use: dict[str, Any]) -> dict[str, Any]:
-    """OpenAI-shaped. Arguments that a stream cut short are the text as it came."""
-    given = use.get("input")
-    arguments = given if isinstance(given, str) else dumps(as_dict(given)).decode()
-    return {
-        "id": use.get("toolUseId"),
-        "type": "function",
-        "function": {"name": as_text(use.get("name")), "arguments": arguments},
-    }
+    return tool_call(use.get("toolUseId"), use.get("name"), use.get("input"))
 
 
 class BedrockTally:

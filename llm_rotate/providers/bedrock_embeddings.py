@@ -18,9 +18,10 @@ from ..core.wire import (
     Verdict,
 )
 from ..types import Usage
+from .answer import Received, no_error, value_in
+from .bedrock_answer import is_error
 from .bedrock_urls import need_botocore, url_of
 from .faults import BEDROCK, broken, judge, request_id
-from .jsonio import loads
 from .parts import cannot, written
 from .reading import as_count, as_dict, as_list
 from .vectors import vector_of
@@ -76,16 +77,14 @@ class BedrockEmbeddings:
     def parse(
         self, request: EmbedRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[Vectors]:
-        if not 200 <= status < 300:
-            return judge(BEDROCK, status, headers, body, wall)
-        try:
-            told = as_dict(loads(body))
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
+        answer = value_in(BEDROCK, Received(status, headers, body, wall), no_error)
+        if isinstance(answer, Verdict):
+            return answer
+        told = as_dict(answer)
         family = _family(request.model)
         found = [vector_of(each) for each in family.vectors(told)] if family else []
         if len(found) != len(request.texts) or not all(found):
-            if told.get("message") or told.get("Message") or told.get("__type"):
+            if is_error(told):
                 return judge(BEDROCK, status, headers, told, wall)
             return broken("the answer has not one vector for each text", status, headers)
         tokens = as_count(told.get("inputTextTokenCount")) or _counted(headers)

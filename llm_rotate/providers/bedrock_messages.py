@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .bedrock_answer import said
-from .jsonio import loads
-from .parts import Said, cannot, checked, from_data_url, own_words, raw_part
+from .parts import Said, arguments_in, cannot, checked, from_data_url, own_words, raw_part
 from .reading import as_dict
 
 _NAME = "bedrock"
@@ -204,20 +203,7 @@ def _call(call: Any) -> dict[str, Any]:
     if not isinstance(function.get("name"), str):
         cannot(_NAME, "a tool call that is no dict with the name of a function")
     use = {"toolUseId": call.get("id"), "name": function["name"]}
-    return {"toolUse": use | {"input": _arguments(function.get("arguments"))}}
-
-
-def _arguments(given: Any) -> dict[str, Any]:
-    """A tool call's arguments, which are JSON in a string."""
-    found = given or {}
-    if isinstance(found, str):
-        try:
-            found = loads(found.encode("utf-8", "surrogatepass"))
-        except ValueError:
-            found = None
-    if not isinstance(found, dict):
-        cannot(_NAME, "a tool call whose arguments are not a JSON object")
-    return found
+    return {"toolUse": use | {"input": arguments_in(_NAME, function)}}
 
 
 def _content(message: Mapping[str, Any]) -> list[Block]:

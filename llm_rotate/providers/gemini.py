@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.learned import Reading
-from ..core.outcome import Outcome
 from ..core.wire import (
     ChatRequest,
     EmbedRequest,
@@ -24,13 +23,13 @@ from ..core.wire import (
     Verdict,
 )
 from ..types import ChatResponse
-from .faults import GEMINI, broken, judge, request_id
+from .answer import Received, chatted, value_in
+from .faults import GEMINI, broken
 from .gemini_answer import GeminiTally, response_of
 from .gemini_audio import GeminiTranscriptions
 from .gemini_contents import split, tool_choice, tools
 from .gemini_embeddings import GeminiEmbeddings
 from .gemini_files import GeminiFiles
-from .jsonio import loads
 from .parts import cannot, static_headers, written
 from .reading import as_dict
 from .schema import schema_in
@@ -79,21 +78,15 @@ class GeminiContents:
     def parse(
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[ChatResponse]:
-        if not 200 <= status < 300:
-            return judge(GEMINI, status, headers, body, wall)
-        try:
-            answer = loads(body)
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
-        if as_dict(answer).get("error"):
-            return judge(GEMINI, status, headers, answer, wall)
+        got = Received(status, headers, body, wall)
+        answer = value_in(GEMINI, got)
+        if isinstance(answer, Verdict):
+            return answer
         response = response_of(answer, request.model)
         if response is None:
             return broken("the answer has no candidates", status, headers, answer)
-        response.request_id = request_id(headers) or response.id
-        return Verdict(
-            Outcome.OK, response, response.usage, status=status, request_id=response.request_id
-        )
+        response.request_id = response.id  # AI Studio says it there alone
+        return chatted(response, got)
 
     def events(self, request: ChatRequest) -> EventReader:
         return StreamReader(GeminiTally(request.model))

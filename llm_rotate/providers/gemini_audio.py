@@ -18,12 +18,11 @@ from ..core.wire import (
     Verdict,
 )
 from ..types import TranscriptionResponse
-from .faults import GEMINI, broken, judge, request_id
+from .answer import Received, value_in
+from .faults import GEMINI, broken, request_id
 from .gemini_answer import response_of
 from .gemini_urls import url_of
-from .jsonio import loads
 from .parts import cannot, written
-from .reading import as_dict
 
 # 20 MB are the most for a whole request, says https://ai.google.dev/gemini-api/docs/audio, and
 # base64 makes four bytes of three.
@@ -74,14 +73,9 @@ class GeminiTranscriptions:
     def parse(
         self, request: TranscribeRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[TranscriptionResponse]:
-        if not 200 <= status < 300:
-            return judge(GEMINI, status, headers, body, wall)
-        try:
-            answer = loads(body)
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
-        if as_dict(answer).get("error"):
-            return judge(GEMINI, status, headers, answer, wall)
+        answer = value_in(GEMINI, Received(status, headers, body, wall))
+        if isinstance(answer, Verdict):
+            return answer
         said = response_of(answer, request.model)
         if said is None:
             return broken("the answer has no candidates", status, headers, answer)

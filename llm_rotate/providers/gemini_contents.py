@@ -14,7 +14,7 @@ from typing import Any
 
 from .gemini_answer import MADE_UP_ID, said
 from .jsonio import loads
-from .parts import Said, cannot, checked, from_data_url, own_words, raw_part
+from .parts import Said, arguments_in, cannot, checked, from_data_url, own_words, raw_part
 from .reading import as_dict
 
 _NAME = "gemini"
@@ -108,7 +108,7 @@ def _call(call: Any, names: dict[Any, str]) -> Part:
         cannot(_NAME, "a tool call that is no dict with the name of a function")
     if isinstance(call_id, str):
         names[call_id] = name
-    told = {"name": name, "args": _arguments(function.get("arguments"))}
+    told = {"name": name, "args": arguments_in(_NAME, function)}
     return {"functionCall": told | _given_id(call_id)}
 
 
@@ -117,19 +117,6 @@ def _given_id(call_id: Any) -> dict[str, str]:
     if not isinstance(call_id, str) or call_id.startswith(MADE_UP_ID):
         return {}
     return {"id": call_id}
-
-
-def _arguments(given: Any) -> dict[str, Any]:
-    """A tool call's arguments, which are JSON in a string."""
-    found = given or {}
-    if isinstance(found, str):
-        try:
-            found = loads(found.encode("utf-8", "surrogatepass"))
-        except ValueError:
-            found = None
-    if not isinstance(found, dict):
-        cannot(_NAME, "a tool call whose arguments are not a JSON object")
-    return found
 
 
 def _tool_result(message: Mapping[str, Any], names: dict[Any, str]) -> tuple[str, list[Part]]:

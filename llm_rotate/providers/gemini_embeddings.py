@@ -17,10 +17,10 @@ from ..core.wire import (
     Verdict,
 )
 from ..types import Usage
-from .faults import GEMINI, broken, judge, request_id
+from .answer import Received, value_in
+from .faults import GEMINI, broken, request_id
 from .gemini_answer import usage_of
 from .gemini_urls import is_vertex, named, url_of
-from .jsonio import loads
 from .parts import cannot, written
 from .reading import as_count, as_dict, as_list
 from .vectors import vector_of
@@ -61,14 +61,10 @@ class GeminiEmbeddings:
     def parse(
         self, request: EmbedRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[Vectors]:
-        if not 200 <= status < 300:
-            return judge(GEMINI, status, headers, body, wall)
-        try:
-            told = as_dict(loads(body))
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
-        if told.get("error"):
-            return judge(GEMINI, status, headers, told, wall)
+        answer = value_in(GEMINI, Received(status, headers, body, wall))
+        if isinstance(answer, Verdict):
+            return answer
+        told = as_dict(answer)
         items = [as_dict(each) for each in as_list(told.get("embeddings"))]
         items = items or [_predicted(each) for each in as_list(told.get("predictions"))]
         found = [vector_of(item.get("values")) for item in items]

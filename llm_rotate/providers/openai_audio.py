@@ -21,8 +21,8 @@ from ..core.wire import (
     Verdict,
 )
 from ..types import TranscriptionResponse, Usage
-from .faults import OPENAI, broken, judge, request_id
-from .jsonio import loads
+from .answer import Received, value_in
+from .faults import OPENAI, broken, request_id
 from .multipart import content_type, fields_of, multipart
 from .openai_answer import fault_in
 from .openai_urls import post
@@ -77,20 +77,14 @@ class OpenAITranscriptions:
     def parse(
         self, request: TranscribeRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[TranscriptionResponse]:
-        if not 200 <= status < 300:
-            return judge(OPENAI, status, headers, body, wall)
         name = request_id(headers)
-        if _format(request) in _PLAIN:
+        if 200 <= status < 300 and _format(request) in _PLAIN:
             text = body.decode("utf-8", "replace").removesuffix("\n")
             response = TranscriptionResponse(text, model=request.model, request_id=name)
             return Verdict(Outcome.OK, response, response.usage, status=status, request_id=name)
-        try:
-            answer = loads(body)
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
-        fault = fault_in(answer)
-        if fault is not None:
-            return judge(OPENAI, status, headers, fault, wall)
+        answer = value_in(OPENAI, Received(status, headers, body, wall), fault_in)
+        if isinstance(answer, Verdict):
+            return answer
         told = as_dict(answer)
         if not isinstance(told.get("text"), str):
             return broken("the answer has no text", status, headers, answer)

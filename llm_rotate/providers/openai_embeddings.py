@@ -21,8 +21,8 @@ from ..core.wire import (
     Vectors,
     Verdict,
 )
-from .faults import OPENAI, broken, judge, request_id
-from .jsonio import loads
+from .answer import Received, value_in
+from .faults import OPENAI, broken, request_id
 from .openai_answer import fault_in, usage_of
 from .openai_urls import post
 from .parts import cannot, upstream_pin, written
@@ -67,16 +67,10 @@ class OpenAIEmbeddings:
     def parse(
         self, request: EmbedRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[Vectors]:
-        pinned = request.upstream is not None
-        if not 200 <= status < 300:
-            return judge(OPENAI, status, headers, body, wall, pinned=pinned)
-        try:
-            answer = loads(body)
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
-        fault = fault_in(answer)
-        if fault is not None:
-            return judge(OPENAI, status, headers, fault, wall, pinned=pinned)
+        got = Received(status, headers, body, wall)
+        answer = value_in(OPENAI, got, fault_in, pinned=request.upstream is not None)
+        if isinstance(answer, Verdict):
+            return answer
         told = as_dict(answer)
         found = _vectors(told, len(request.texts))
         if found is None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.learned import Reading
-from ..core.outcome import Outcome
 from ..core.wire import (
     ChatRequest,
     EmbedRequest,
@@ -21,8 +20,8 @@ from ..core.wire import (
     Verdict,
 )
 from ..types import ChatResponse
-from .faults import OPENAI, broken, judge, request_id
-from .jsonio import loads
+from .answer import Received, chatted, value_in
+from .faults import OPENAI, broken
 from .limit_headers import readings_in
 from .openai_audio import OpenAITranscriptions
 from .openai_embeddings import OpenAIEmbeddings
@@ -73,23 +72,14 @@ class OpenAIEndpoint:
     def parse(
         self, request: ChatRequest, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[ChatResponse]:
-        pinned = request.upstream is not None
-        if not 200 <= status < 300:
-            return judge(OPENAI, status, headers, body, wall, pinned=pinned)
-        try:
-            answer = loads(body)
-        except ValueError:
-            return broken("the answer is not JSON", status, headers, body)
-        fault = self.fault_in(answer)
-        if fault is not None:
-            return judge(OPENAI, status, headers, fault, wall, pinned=pinned)
+        got = Received(status, headers, body, wall)
+        answer = value_in(OPENAI, got, self.fault_in, pinned=request.upstream is not None)
+        if isinstance(answer, Verdict):
+            return answer
         response = self.response_of(answer, request.model)
         if response is None:
             return broken("the answer has not the shape of one", status, headers, answer)
-        response.request_id = request_id(headers)
-        return Verdict(
-            Outcome.OK, response, response.usage, status=status, request_id=response.request_id
-        )
+        return chatted(response, got)
 
     def events(self, request: ChatRequest) -> EventReader:
         return StreamReader(self.tally(request))

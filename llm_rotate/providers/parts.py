@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from ..core.wire import Endpoint
 from ..errors import CapabilityError, ConfigurationError
-from .jsonio import dumps
-from .reading import as_dict
+from .jsonio import dumps, loads
+from .reading import as_dict, as_text
 
 
 def cannot(dialect: str, what: str) -> NoReturn:
@@ -48,6 +48,29 @@ def own_words(
     found = said(kept.get("content"))
     text, calls = message.get("content") or "", message.get("tool_calls") or []
     return kept["content"] if found == (text, calls) else None
+
+
+def arguments_in(dialect: str, function: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool call's arguments, which are JSON in a string."""
+    found = function.get("arguments") or {}
+    if isinstance(found, str):
+        try:
+            found = loads(found.encode("utf-8", "surrogatepass"))
+        except ValueError:
+            found = None
+    if not isinstance(found, dict):
+        cannot(dialect, "a tool call whose arguments are not a JSON object")
+    return found
+
+
+def tool_call(call_id: Any, name: object, given: object) -> dict[str, Any]:
+    """OpenAI-shaped. Arguments that a stream cut short are the text as it came."""
+    arguments = given if isinstance(given, str) else dumps(as_dict(given)).decode()
+    return {
+        "id": call_id,
+        "type": "function",
+        "function": {"name": as_text(name), "arguments": arguments},
+    }
 
 
 def written(dialect: str, body: Mapping[str, Any]) -> bytes:

