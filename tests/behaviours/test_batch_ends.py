@@ -334,14 +334,15 @@ def test_texts_that_come_in_bursts_go_together():
 
 def test_a_slow_source_that_is_left_leaves_nothing_behind():
     world = World()
+    slow_down(world, 5.0)
 
     async def scenario() -> None:
         before = len(asyncio.all_tasks())
-        rows = world.lm.embed_as_completed(EMBEDDER, trickled(5, 10.0))
-        async for _ in rows:
-            await asyncio.sleep(5)
-            break
-        await rows.aclose()
+        rows = trickled(5, 10.0)
+        batch = asyncio.ensure_future(world.lm.embed_batch(EMBEDDER, rows, max_parallel_requests=1))
+        await asyncio.sleep(12)  # one row is being sent, and the next one asked for
+        batch.cancel()
+        await asyncio.wait([batch])
         assert len(asyncio.all_tasks()) == before
 
     world.run(scenario)
