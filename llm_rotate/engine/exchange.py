@@ -48,6 +48,18 @@ class Opened:
     early: list[StreamChunk | Verdict[ChatResponse]]
 
 
+async def next_bytes(answer: Answer, reader: EventReader, seconds: float) -> bytes:
+    """More of a stream, b"" at its end; raises as the transport does. What breaks behind a
+    whole answer is an end like any other.
+    """
+    try:
+        return await answer.next(seconds)
+    except TransportError:
+        if reader.finished:
+            return b""
+        raise
+
+
 def read_events(reader: EventReader, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]:
     """What ``raw`` brings; no bytes are the end of the stream."""
     return reader.feed(raw) if raw else [reader.end()]
@@ -253,7 +265,7 @@ class HttpExchange:
         patience = max(SHORTEST_WAIT, sent_at + self._timeouts.first_event - now)
         try:
             while True:
-                raw = await answer.next(patience)
+                raw = await next_bytes(answer, reader, patience)
                 early = read_events(reader, raw)
                 if early:
                     break
