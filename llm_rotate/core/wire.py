@@ -285,10 +285,13 @@ class EventReader(Protocol):
     ``feed`` returns chunks that carry text or reasoning; an error event, or the proper end
     of the stream, is a Verdict and the last thing returned. ``end`` judges a stream that
     closed without one. A good end is outcome ok with ``value`` the whole ChatResponse.
+    ``finished``: the answer is whole, though its stream may go on.
     """
 
     @property
     def text(self) -> str: ...
+    @property
+    def finished(self) -> bool: ...
     def feed(self, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]: ...
     def end(self) -> Verdict[ChatResponse]: ...
 

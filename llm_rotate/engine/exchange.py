@@ -27,7 +27,7 @@ from ..core.wire import (
 from ..errors import CapabilityError, PoolClosedError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
-from .credentials import make_ready
+from .credentials import has_new_secret, make_ready
 from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
 from .google_answer import SdkAnswer
 from .google_call import FileCall, SdkCall, sdk_call
@@ -46,6 +46,18 @@ class Opened:
     answer: Answer
     reader: EventReader
     early: list[StreamChunk | Verdict[ChatResponse]]
+
+
+async def next_bytes(answer: Answer, reader: EventReader, seconds: float) -> bytes:
+    """More of a stream, b"" at its end; raises as the transport does. What breaks behind a
+    whole answer is an end like any other.
+    """
+    try:
+        return await answer.next(seconds)
+    except TransportError:
+        if reader.finished:
+            return b""
+        raise
 
 
 def read_events(reader: EventReader, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]:
@@ -234,7 +246,15 @@ class HttpExchange:
         return _completed(verdict, answer)
 
     async def _ask_again(self, grant: Grant, poll: Callable[[Ready], HttpRequest]) -> Verdict[Any]:
-        """Whether the provider has done what it still worked on; also of a key that rests."""
+        """Whether the provider has done what it still worked on; also of a key that rests, and
+        with the key's new secret if it was changed meanwhile: the work is paid for.
+        """
+        verdict = await self._look(grant, poll)
+        if verdict.outcome is Outcome.AUTH_FAILED and await has_new_secret(grant):
+            verdict = await self._look(grant, poll)
+        return verdict
+
+    async def _look(self, grant: Grant, poll: Callable[[Ready], HttpRequest]) -> Verdict[Any]:
         ready = await self._ready(grant)
         if isinstance(ready, Verdict):
             return ready
@@ -263,7 +283,7 @@ class HttpExchange:
         patience = max(SHORTEST_WAIT, sent_at + self._timeouts.first_event - now)
         try:
             while True:
-                raw = await answer.next(patience)
+                raw = await next_bytes(answer, reader, patience)
                 early = read_events(reader, raw)
                 if early:
                     break

@@ -14,7 +14,7 @@ from ..core.wire import Verdict
 from ..errors import LMRotateError, StreamInterruptedError
 from ..types import ChatResponse, StreamChunk
 from . import endings
-from .exchange import Opened, read_events
+from .exchange import Opened, next_bytes, read_events
 from .judge import Judge
 from .run import Grant, Run
 from .transport.seam import TransportError
@@ -129,7 +129,7 @@ class ChatStream:
         opened = self._opened
         assert opened is not None  # noqa: S101 - for the type checker: _open ran before
         try:
-            raw = await opened.answer.next(self._idle_s())
+            raw = await next_bytes(opened.answer, opened.reader, self._idle_s())
         except TransportError as error:
             broken: Verdict[ChatResponse] = Verdict(Outcome.INTERRUPTED, message=str(error))
             broken.error = error.__cause__ or error

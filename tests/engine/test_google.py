@@ -490,7 +490,9 @@ def account(sim: Simulator, key_id: str = "k1") -> dict[str, str]:
     }
 
 
-def vertex(sim: Simulator, secret_ref: str = "", **auth: str) -> LMRotate:
+def vertex(
+    sim: Simulator, secret_ref: str = "", defaults: dict[str, Any] | None = None, **auth: str
+) -> LMRotate:
     key = {
         "key_id": "v",
         "provider": "google_vertex",
@@ -498,7 +500,7 @@ def vertex(sim: Simulator, secret_ref: str = "", **auth: str) -> LMRotate:
         "base_url": sim.url("google_vertex"),
         "auth_config": {"region": "europe-west4", **auth},
     }
-    return LMRotate(configure_from_dict({"keys": [key]}, ["v"]))
+    return LMRotate(configure_from_dict({"keys": [key], "defaults": defaults or {}}, ["v"]))
 
 
 def test_a_service_accounts_token_is_fetched_once_for_all(sim: Simulator, tmp_path: Path) -> None:
@@ -572,6 +574,24 @@ def test_an_account_that_was_changed_is_read_before_its_key_is_blamed(
     object.__setattr__(key.ready, "until", 0.0)
     assert [each.outcome for each in lm.chat_sync(MODEL, HELLO).attempts] == ["ok"]
     assert sim.log[-1].key == "new"
+    lm.close_sync()
+
+
+def test_R05_a_disabled_account_waits_for_another_not_for_another_token(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(account(sim, "old")))
+    limits = {"max_consecutive_failures": 1, "quarantine_seconds": 1e-6, "max_wait_seconds": 0}
+    lm = vertex(sim, f"file://{file}", limits)
+    sim.key("old").bad_key()
+    for _ in range(3):
+        with pytest.raises(NoAvailableKeyError):
+            lm.chat_sync(MODEL, HELLO)
+        assert lm.health_sync().providers["google_vertex"].keys["v"].state == "disabled"
+        assert sim.requests("old") == 2  # the second with a fresh token, before it is blamed
+    file.write_text(json.dumps(account(sim, "new")))
+    assert lm.chat_sync(MODEL, HELLO).content == "You said: hello there"
     lm.close_sync()
 
 
