@@ -4,15 +4,15 @@
 --   per bucket its name, its limits (see FIELDS), seconds until the next two ends of its day
 --     ("": it has none),
 --   per candidate "flag subject# ... |bucket# ..." ("-": it may not go for reasons of its own),
---   per list "candidate# candidate# ...", per request "lease_id list# input output dollars".
+--   per list "candidate# candidate# ...", per request "lease_id list# input output dollars
+-- patience" (seconds for which it may keep others from what it waits for).
 -- Reply: now, epoch, count, news {subject, state, ...}, per request {place in its list,
 -- version or versiont (a trial) of each subject}, or 0, or where limits may be the reason
 -- {0, per candidate of its list {bucket#, seconds, seconds for the smallest, the limit's
 -- name, the limit, what is taken of it, 1 if learned} or 0}; per candidate {subject#, ms, 1
 -- if a trial} or 0.
 local values = redis.call('MGET', unpack(KEYS))
-local epoch = epoch_of(values[1])
-local count = tonumber(values[1] and values[2] or 0)
+local epoch, count = life(values[1], values[2])
 
 -- What is gone is no news any more: names of models come from callers, and would add up.
 local function news(since)
@@ -30,7 +30,7 @@ local function news(since)
         redis.call('ZREM', KEYS[3], subject)
       end
       found[#found + 1] = subject
-      found[#found + 1] = value and string.sub(subject, 1, 5) ~= 'room|' and value or ''
+      found[#found + 1] = value and string.find(value, PATTERN) and value or ''
     end
   end
   return found
