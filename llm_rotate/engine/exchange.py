@@ -89,7 +89,7 @@ def _always() -> bool:
 
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
     is_chat = type(asked) is ChatRequest or (isinstance(asked, ChatRequest) and dialect.sdk)
-    return cast("Carrier", dialect) if is_chat else operation(dialect, type(asked))
+    return cast("Carrier", dialect if is_chat else operation(dialect, type(asked)))
 
 
 def _completed(verdict: Verdict[Any], answer: Answer) -> Verdict[Any]:
