@@ -270,15 +270,16 @@ class HttpExchange:
         readings = dialect.readings(answer.headers, self._judge.wall())
         if readings:
             self._judge.heed(grant, readings, now)
-        patience = max(SHORTEST_WAIT, sent_at + self._timeouts.first_event - now)
+        until = sent_at + self._timeouts.first_event
         try:
             while True:
+                patience = max(SHORTEST_WAIT, until - self._judge.now())
                 raw = await next_bytes(answer, reader, patience)
                 early = read_events(reader, raw)
                 if early:
                     break
-                if raw.strip():
-                    patience = self._timeouts.idle
+                if raw.strip() and not reader.finished:
+                    until = self._judge.now() + self._timeouts.idle
         except BaseException:
             answer.discard()
             raise
