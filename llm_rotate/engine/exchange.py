@@ -24,7 +24,7 @@ from ..core.wire import (
     Verdict,
     operation,
 )
-from ..errors import CapabilityError
+from ..errors import CapabilityError, PoolClosedError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
 from .credentials import has_new_secret, make_ready
@@ -85,6 +85,10 @@ def _as_sent(asked: Request, stage: Stage) -> Request:
 
 def _always() -> bool:
     return True
+
+
+def closed() -> PoolClosedError:
+    return PoolClosedError("the pool was closed while the call was under way")
 
 
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
@@ -154,6 +158,8 @@ class HttpExchange:
 
     def prepare(self, stage: Stage) -> None:
         """Encodes the request for the stage; CapabilityError if its dialect cannot."""
+        if self._served.is_closed:
+            raise closed()
         if self._stage is stage:
             return
         asked = self._asked
@@ -197,8 +203,7 @@ class HttpExchange:
                 return verdict
             return await until_done(verdict, partial(self._ask_again, grant), grant)
         except TransportError as error:
-            cause = error.__cause__ or error
-            return Verdict(error.outcome, message=str(error), error=cause)
+            return self._failed(error)
 
     async def _ready(self, grant: Grant) -> Ready | Verdict[Any]:
         """The key ready to send, or why it is not."""
@@ -258,8 +263,13 @@ class HttpExchange:
             sent = self._served.transport.send(request, self._timeouts, _always, grant.limit_s)
             return await self._read(grant, await sent)
         except TransportError as error:
-            cause = error.__cause__ or error
-            return Verdict(error.outcome, message=str(error), error=cause)
+            return self._failed(error)
+
+    def _failed(self, error: TransportError) -> Verdict[Any]:
+        """What a broken exchange means. Raises PoolClosedError if we broke it."""
+        if self._served.is_closed:
+            raise closed() from error
+        return Verdict(error.outcome, message=str(error), error=error.__cause__ or error)
 
     async def _open(self, grant: Grant, answer: Answer, sent_at: float) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
