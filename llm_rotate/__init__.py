@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .errors import ModelNotFoundError as ModelNotFoundError
     from .errors import NoAvailableKeyError as NoAvailableKeyError
     from .errors import OverloadedError as OverloadedError
+    from .errors import PoolClosedError as PoolClosedError
     from .errors import ProviderError as ProviderError
     from .errors import QuotaExhaustedError as QuotaExhaustedError
     from .errors import RateLimitedError as RateLimitedError
@@ -97,6 +98,7 @@ _ROOMS = {
         "LMRotateError",
         "ModelNotFoundError",
         "NoAvailableKeyError",
+        "PoolClosedError",
         "OverloadedError",
         "ProviderError",
         "QuotaExhaustedError",

@@ -140,3 +140,10 @@ def checked(name: str, number: N, *, may_be_zero: bool = False) -> N:
     if number < 0 or (number == 0 and not may_be_zero):
         raise ConfigurationError(f"{name} must be {'at least' if may_be_zero else 'over'} 0")
     return number
+
+
+def counted(name: str, number: object) -> int:
+    """``number`` if it is a whole one from 1 up. Raises ConfigurationError."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1 up, not {number!r}")
+    return number

@@ -288,8 +288,8 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         self._pool.reload(config)
 
     async def close(self) -> None:
-        """Closes this loop's connections in order, other loops' at once. The pool can be used
-        again; it then opens new ones.
+        """Closes this loop's connections in order, other loops' at once. Calls under way end with
+        PoolClosedError. The pool can be used again; it then opens new ones.
         """
         await self._pool.aclose()
 

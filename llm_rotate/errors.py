@@ -6,6 +6,7 @@
     |- DeadlineError           (also TimeoutError)  timeout= passed
     |- StoreError                                   the shared store failed and was told to raise
     |- NoAvailableKeyError                          every key that could serve rests
+    |- PoolClosedError                              close() ended the call
     |- BatchError                                   a batch could not go on; holds what is done
     `- ProviderError                                a provider's answer ended the call
        |- BadRequestError          |- RateLimitedError      |- OverloadedError
@@ -77,8 +78,13 @@ class NoAvailableKeyError(LMRotateError):
         self.attempts = attempts
 
 
+class PoolClosedError(LMRotateError):
+    """The pool was closed while the call was under way: it may have been billed."""
+
+
 class BatchError(LMRotateError):
-    """A batch could not go on: its inputs raised (``__cause__``), or on_result kept raising.
+    """A batch could not go on: its inputs raised or the pool was closed (``__cause__``), or
+    on_result kept raising.
 
     ``batch``: the BatchResult of the rows that were done before.
     """

@@ -273,6 +273,8 @@ FACES = (
     "errors",
     "helpers.chat_batches",
     "helpers.contents",
+    "helpers.embeddings",
+    "helpers.transcriptions",
     "lmclient.client",
     "lmclient.limiter",
 )

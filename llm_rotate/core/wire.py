@@ -285,10 +285,13 @@ class EventReader(Protocol):
     ``feed`` returns chunks that carry text or reasoning; an error event, or the proper end
     of the stream, is a Verdict and the last thing returned. ``end`` judges a stream that
     closed without one. A good end is outcome ok with ``value`` the whole ChatResponse.
+    ``finished``: the answer is whole, though its stream may go on.
     """
 
     @property
     def text(self) -> str: ...
+    @property
+    def finished(self) -> bool: ...
     def feed(self, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]: ...
     def end(self) -> Verdict[ChatResponse]: ...
 
@@ -305,20 +308,25 @@ class Bounds:
     counts_tokens: bool = True
 
 
-class Carrier(Protocol):
+class Words(Protocol):
     """One kind of request in a dialect's words.
 
     ``encode`` gives the body, shared by all keys of a stage, or raises CapabilityError.
     """
 
     def encode(self, request: Any, endpoint: Endpoint) -> Body: ...
-    def build(self, request: Any, body: Any, ready: Ready, wall: float) -> HttpRequest: ...
     def parse(
         self, request: Any, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[Any]: ...
 
 
-class Operation(Carrier, Protocol):
+class Carrier(Words, Protocol):
+    """The same where no vendor's SDK sends: ``build`` gives what is sent."""
+
+    def build(self, request: Any, body: Any, ready: Ready, wall: float) -> HttpRequest: ...
+
+
+class Operation(Words, Protocol):
     """What a dialect can do beside chat. ``bounds``: the most that the service takes in one."""
 
     def bounds(self, model: str, endpoint: Endpoint) -> Bounds: ...

@@ -61,50 +61,55 @@ async def read_anew(key: PoolKey) -> str | None:
 
 
 async def _read(key: PoolKey) -> str | None:
-    if key.endpoint.auth == "sigv4":
-        key.secret = await _aws_secret(key)
-    elif key.endpoint.auth == "google":
-        key.secret = await _google_secret(key)
-    elif key.endpoint.auth == "entra":
-        key.secret = await _entra_token(key)
+    exchange = _EXCHANGES.get(key.endpoint.auth)
+    if exchange is not None:
+        given, key.secret = await exchange(key)
+        key.origin = given or key.secret
     elif key.endpoint.auth != "none" or key.secret_ref:
-        key.secret = await look_up(key.secret_ref)
+        key.secret = key.origin = await look_up(key.secret_ref)
     return key.secret
 
 
-async def _google_secret(key: PoolKey) -> str:
-    """An access token; or an API key, where the secret is one."""
+async def _google_secret(key: PoolKey) -> tuple[str | None, str]:
+    """What was given, and the access token it is good for; or an API key, where it is one."""
     given = await look_up(key.secret_ref) if key.secret_ref else None
     if given is not None and not google_auth.is_json(given):
         key.token = None
-        return given
+        return given, given
     source: google_auth.Source = key.source or google_auth.Source(given)
     key.source = source
     key.token = token = await _off_the_loop("Google's token", source.read)
-    return token.value
+    return given, token.value
 
 
-async def _aws_secret(key: PoolKey) -> str:
+async def _aws_secret(key: PoolKey) -> tuple[str | None, str]:
+    """The credentials that were given, and those to sign with."""
     auth, given = key.endpoint.auth_config, None
     if "access_key_id" in auth:
         fields = (auth["access_key_id"], key.secret_ref, auth.get("session_token"))
         given = aws.AccessKey(*[await _resolved(field) for field in fields])
         if aws.is_lasting(auth):
-            return given.written()
+            return None, given.written()
     source: aws.Source = key.source or aws.Source(auth, given)
     key.source = source
-    return (await _off_the_loop("AWS credentials", source.read)).written()
+    found = await _off_the_loop("AWS credentials", source.read)
+    return given.written() if given else None, found.written()
 
 
-async def _entra_token(key: PoolKey) -> str:
+async def _entra_token(key: PoolKey) -> tuple[str | None, str]:
+    """The application's secret, where one was given, and its token."""
     source: entra.Source | None = key.source
     if source is None:
         secret = await look_up(key.secret_ref) if key.secret_ref else None
         source = key.source or entra.Source(key.endpoint.auth_config, secret)
         key.source = source
     if not source.is_async:
-        return await _off_the_loop("a token of Microsoft Entra ID", source.read)
-    return await source.ask(LONGEST_READ_SECONDS)
+        return source.secret, await _off_the_loop("a token of Microsoft Entra ID", source.read)
+    return source.secret, await source.ask(LONGEST_READ_SECONDS)
+
+
+# What a key's secret is exchanged for before it is sent or signed with, by how it is proved.
+_EXCHANGES = {"google": _google_secret, "sigv4": _aws_secret, "entra": _entra_token}
 
 
 async def _resolved(value: str | None) -> str:

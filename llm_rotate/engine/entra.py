@@ -29,7 +29,7 @@ class Source:
 
     def __init__(self, auth: Mapping[str, Any], secret: str | None) -> None:
         self._auth = auth
-        self._secret = secret
+        self.secret = secret
         self._ask: Callable[[], Any] | None = auth.get("azure_ad_token_provider")
         self._asking: dict[asyncio.AbstractEventLoop, asyncio.Task[str]] = {}
 
@@ -83,7 +83,7 @@ class Source:
         raise TypeError(f"azure_ad_token_provider gave {type(token).__name__}, not a token's text")
 
     def _failed(self, error: Exception) -> str:
-        return redact(f"gave no token: {type(error).__name__}: {error}", self._secret)
+        return redact(f"gave no token: {type(error).__name__}: {error}", self.secret)
 
     def _opened(self) -> Callable[[], str]:
         from azure import identity  # noqa: PLC0415 - an extra
@@ -91,7 +91,7 @@ class Source:
         tenant, client = self._auth.get("tenant_id"), self._auth.get("client_id")
         credential: Any = (
             identity.DefaultAzureCredential(managed_identity_client_id=client)
-            if self._secret is None
-            else identity.ClientSecretCredential(str(tenant), str(client), self._secret)
+            if self.secret is None
+            else identity.ClientSecretCredential(str(tenant), str(client), self.secret)
         )
         return identity.get_bearer_token_provider(credential, _SCOPE)

@@ -24,10 +24,10 @@ from ..core.wire import (
     Verdict,
     operation,
 )
-from ..errors import CapabilityError
+from ..errors import CapabilityError, PoolClosedError
 from ..secrets import SecretError
 from ..types import ChatResponse, StreamChunk
-from .credentials import make_ready
+from .credentials import has_new_secret, make_ready
 from .extra_headers import KEYWORD, Pairs, with_headers, without_headers
 from .google_answer import SdkAnswer
 from .google_call import FileCall, SdkCall, sdk_call
@@ -46,6 +46,18 @@ class Opened:
     answer: Answer
     reader: EventReader
     early: list[StreamChunk | Verdict[ChatResponse]]
+
+
+async def next_bytes(answer: Answer, reader: EventReader, seconds: float) -> bytes:
+    """More of a stream, b"" at its end; raises as the transport does. What breaks behind a
+    whole answer is an end like any other.
+    """
+    try:
+        return await answer.next(seconds)
+    except TransportError:
+        if reader.finished:
+            return b""
+        raise
 
 
 def read_events(reader: EventReader, raw: bytes) -> list[StreamChunk | Verdict[ChatResponse]]:
@@ -75,9 +87,13 @@ def _always() -> bool:
     return True
 
 
+def closed() -> PoolClosedError:
+    return PoolClosedError("the pool was closed while the call was under way")
+
+
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
     is_chat = type(asked) is ChatRequest or (isinstance(asked, ChatRequest) and dialect.sdk)
-    return cast("Carrier", dialect) if is_chat else operation(dialect, type(asked))
+    return cast("Carrier", dialect if is_chat else operation(dialect, type(asked)))
 
 
 def _completed(verdict: Verdict[Any], answer: Answer) -> Verdict[Any]:
@@ -142,6 +158,8 @@ class HttpExchange:
 
     def prepare(self, stage: Stage) -> None:
         """Encodes the request for the stage; CapabilityError if its dialect cannot."""
+        if self._served.is_closed:
+            raise closed()
         if self._stage is stage:
             return
         asked = self._asked
@@ -185,8 +203,7 @@ class HttpExchange:
                 return verdict
             return await until_done(verdict, partial(self._ask_again, grant), grant)
         except TransportError as error:
-            cause = error.__cause__ or error
-            return Verdict(error.outcome, message=str(error), error=cause)
+            return self._failed(error)
 
     async def _ready(self, grant: Grant) -> Ready | Verdict[Any]:
         """The key ready to send, or why it is not."""
@@ -229,7 +246,15 @@ class HttpExchange:
         return _completed(verdict, answer)
 
     async def _ask_again(self, grant: Grant, poll: Callable[[Ready], HttpRequest]) -> Verdict[Any]:
-        """Whether the provider has done what it still worked on; also of a key that rests."""
+        """Whether the provider has done what it still worked on; also of a key that rests, and
+        with the key's new secret if it was changed meanwhile: the work is paid for.
+        """
+        verdict = await self._look(grant, poll)
+        if verdict.outcome is Outcome.AUTH_FAILED and await has_new_secret(grant):
+            verdict = await self._look(grant, poll)
+        return verdict
+
+    async def _look(self, grant: Grant, poll: Callable[[Ready], HttpRequest]) -> Verdict[Any]:
         ready = await self._ready(grant)
         if isinstance(ready, Verdict):
             return ready
@@ -238,8 +263,13 @@ class HttpExchange:
             sent = self._served.transport.send(request, self._timeouts, _always, grant.limit_s)
             return await self._read(grant, await sent)
         except TransportError as error:
-            cause = error.__cause__ or error
-            return Verdict(error.outcome, message=str(error), error=cause)
+            return self._failed(error)
+
+    def _failed(self, error: TransportError) -> Verdict[Any]:
+        """What a broken exchange means. Raises PoolClosedError if we broke it."""
+        if self._served.is_closed:
+            raise closed() from error
+        return Verdict(error.outcome, message=str(error), error=error.__cause__ or error)
 
     async def _open(self, grant: Grant, answer: Answer, sent_at: float) -> Verdict[Any]:
         """Reads up to the first chunk that will be handed out. Until then the stream may fail
@@ -250,15 +280,16 @@ class HttpExchange:
         readings = dialect.readings(answer.headers, self._judge.wall())
         if readings:
             self._judge.heed(grant, readings, now)
-        patience = max(SHORTEST_WAIT, sent_at + self._timeouts.first_event - now)
+        until = sent_at + self._timeouts.first_event
         try:
             while True:
-                raw = await answer.next(patience)
+                patience = max(SHORTEST_WAIT, until - self._judge.now())
+                raw = await next_bytes(answer, reader, patience)
                 early = read_events(reader, raw)
                 if early:
                     break
-                if raw.strip():
-                    patience = self._timeouts.idle
+                if raw.strip() and not reader.finished:
+                    until = self._judge.now() + self._timeouts.idle
         except BaseException:
             answer.discard()
             raise

@@ -19,6 +19,7 @@ class Served:
     transport: Transport
     sdk: SdkClients
     closer: AsyncGenerator[None, None]
+    is_closed: bool = False
 
     async def aclose(self) -> None:
         await self.sdk.aclose()
@@ -64,6 +65,8 @@ class Loops:
         with self._lock:
             served = [*self._served.items(), *self._retired]
             self._served, self._retired = {}, []
+        for _, each in served:
+            each.is_closed = True
         here = asyncio.get_running_loop()
         for loop, each in served:
             if loop is here:

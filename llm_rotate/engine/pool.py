@@ -195,6 +195,8 @@ class Pool:
     async def aclose(self) -> None:
         """Closes the connections; the next call opens new ones."""
         await self.loops.aclose()
+        self.judge.bell.ring()  # who waits for a key waits for nothing
+        self.judge.room.ring()
         await self.store.aclose()
 
     def forget(self) -> None:

@@ -15,7 +15,8 @@ from .stages import PoolKey
 
 class Revival:
     """Reads the secrets of such keys again, each at most once per quarantine_seconds, when a
-    call comes by. A key that an operator disabled is none of its business.
+    call comes by; tokens that the same secret gives anew are no change. A key that an operator
+    disabled is none of its business.
     """
 
     def __init__(self, store: StateStore, clock: Clock) -> None:
@@ -47,13 +48,13 @@ class Revival:
         rests = (key.provider.policy.quarantine_seconds for key in dead)
         self._next_look = self._clock.now() + min(rests, default=0.0)
         for key in dead:
-            refused = key.secret
+            refused = key.origin
             key.forget()
             try:
-                secret = await read_anew(key)
+                await read_anew(key)
             except SecretError:
                 continue
-            if secret != refused:
+            if key.origin != refused:
                 back = KeyState(
                     Kind.PROBATION, since=self._clock.now(), reason="its secret was changed"
                 )

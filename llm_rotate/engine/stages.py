@@ -84,7 +84,8 @@ class PoolKey:
     """One key of the pool. ``ready`` is made at its first use; ``served`` counts its turns.
 
     ``source``: what credentials that expire are read from; ``token``: Google's, which
-    ``secret`` is the value of, and None where that is an API key.
+    ``secret`` is the value of, and None where that is an API key. ``origin``: what was given
+    for ``secret``, itself where nothing was.
     """
 
     spec: KeySpec
@@ -95,6 +96,7 @@ class PoolKey:
     quotas: Quotas = field(repr=False)
     ready: Ready | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    origin: str | None = field(default=None, repr=False)
     source: Any = field(default=None, repr=False)
     token: Any = field(default=None, repr=False)
     served: int = 0

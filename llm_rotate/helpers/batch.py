@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from ..engine.pool import Pool
+from ..engine.portal import PORTAL
 from ..errors import BatchError, ConfigurationError
 from ..types import Usage
 from .meter import Meter
@@ -16,6 +18,7 @@ from .progress import Board, ProgressWish
 from .window import Row, Window
 
 R = TypeVar("R")
+T = TypeVar("T")
 OnProgress = Callable[[int, int | None], Any]
 OnResult = Callable[[int, Any, Exception | None], Any]
 _log = logging.getLogger("llm_rotate")
@@ -68,9 +71,10 @@ class Wishes:
     on_progress: OnProgress | None = None
     on_result: OnResult | None = None
     collect: bool = True
-    progress: ProgressWish = None
 
     def __post_init__(self) -> None:
+        check_callable("on_progress", self.on_progress)
+        check_callable("on_result", self.on_result)
         if not self.collect and self.on_result is None:
             raise ConfigurationError(
                 "collect=False keeps no results: give on_result=, or use as_completed"
@@ -91,19 +95,26 @@ class Delivery(Generic[R]):
 
         Raises the row's error if the caller wants the first one raised.
         """
-        batch, wishes = self.batch, self._wishes
-        batch.completed += 1
-        batch.failed += row.error is not None
-        if wishes.collect:
-            batch.put(row)
-        if wishes.on_result is not None:
-            taken = await self._told(wishes.on_result, row.index, row.result, row.error)
-            if not (taken or wishes.collect):
-                batch.untaken[row.index] = row.outcome
+        wishes = self._wishes
+        self.keep(row)
+        if wishes.on_result is not None and await self._told(
+            wishes.on_result, row.index, row.result, row.error
+        ):
+            self.batch.untaken.pop(row.index, None)
         if wishes.on_progress is not None:
-            await self._told(wishes.on_progress, batch.completed, self._total)
+            await self._told(wishes.on_progress, self.batch.completed, self._total)
         if row.error is not None and not wishes.return_exceptions:
             raise row.error
+
+    def keep(self, row: Row[R]) -> None:
+        """Counts the row, and keeps it: with ``collect=False`` until somebody has taken it."""
+        batch = self.batch
+        batch.completed += 1
+        batch.failed += row.error is not None
+        if self._wishes.collect:
+            batch.put(row)
+        else:
+            batch.untaken[row.index] = row.outcome
 
     async def _told(self, callback: Callable[..., Any], *words: Any) -> bool:
         """Calls a caller's function, which may be async; whether it did not raise."""
@@ -124,27 +135,38 @@ class Delivery(Generic[R]):
         return len(self.batch.untaken) >= MOST_UNTAKEN
 
 
-async def run_batch(window: Window[Any, R], wishes: Wishes, meter: Meter) -> BatchResult[R]:
-    """Works through the window. Raises BatchError, with what is done, if its inputs raise."""
-    delivery: Delivery[R] = Delivery(window.total, wishes)
+async def run_batch(window: Window[Any, R], wishes: Wishes) -> BatchResult[R]:
+    """Works through the window. What ends it early has the rows that are done as ``batch``;
+    that is a BatchError if the inputs raise or the pool is closed.
+    """
+    delivery: Delivery[R] = Delivery(window.board.total, wishes)
     batch = delivery.batch
     try:
-        with Board(wishes.progress, window.total, meter) as board:
-            async with aclosing(window):
-                while row := await _next(window, batch):
-                    await delivery.take(row)
-                    board.note(batch.completed, batch.failed)
-                    if delivery.is_refused:
-                        window.stop()
+        await _work_through(window, delivery)
+    except BaseException as error:
+        for row in window.left():
+            delivery.keep(row)
+        with suppress(AttributeError):  # some errors take none
+            error.batch = batch  # type: ignore[attr-defined]  # it was paid for
+        raise
     finally:
-        batch.usage = meter.usage
+        batch.usage = window.board.meter.usage
+    return batch
+
+
+async def _work_through(window: Window[Any, R], delivery: Delivery[R]) -> None:
+    batch = delivery.batch
+    async with aclosing(window):
+        while row := await _next(window, batch):
+            await delivery.take(row)
+            if delivery.is_refused:
+                window.stop()
     if delivery.is_refused:
         raise BatchError(
             "the batch was stopped: on_result raised for row after row, and with collect=False "
             f"nobody else keeps them; {len(batch.untaken)} are in error.batch.untaken",
             batch,
         )
-    return batch
 
 
 async def _next(window: Window[Any, R], batch: BatchResult[R]) -> Row[R] | None:
@@ -152,7 +174,56 @@ async def _next(window: Window[Any, R], batch: BatchResult[R]) -> Row[R] | None:
         return await window.next()
     except Exception as error:
         raise BatchError(
-            f"the inputs raised {type(error).__name__} after {batch.completed} rows: "
+            f"the batch was ended by {type(error).__name__} after {batch.completed} rows: "
             f"{error}. The rows before it are in error.batch",
             batch,
         ) from error
+
+
+def run_batch_sync(batch: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs the batch for code without a loop. Ctrl-C ends it early, and is raised elsewhere."""
+    ended: list[BaseException] = []
+
+    async def run() -> T:
+        try:
+            return await batch()
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    try:
+        return PORTAL.run(run)
+    except BaseException as error:
+        if ended and ended[0] is not error:
+            error.batch = getattr(ended[0], "batch", None)  # type: ignore[attr-defined]  # as above
+        raise
+
+
+def board_of(pool: Pool, total: int | None, wish: ProgressWish) -> Board:
+    """Where a batch of the pool is watched."""
+    return Board(Meter(pool.judge.books.price if wish else None, pool.clock.now), total, wish)
+
+
+def finishing(
+    postprocess: Callable[[Any], Any] | None, *, keep_raw: bool = True
+) -> Callable[[Any], Awaitable[Any]] | None:
+    """What is done to each answer before it is a result; None if nothing is."""
+    check_callable("postprocess", postprocess)
+    if keep_raw and postprocess is None:
+        return None
+
+    async def finish(answer: Any) -> Any:
+        if not keep_raw:
+            answer.raw = {}
+        if postprocess is None:
+            return answer
+        made = postprocess(answer)
+        return await made if inspect.isawaitable(made) else made
+
+    return finish
+
+
+def check_callable(name: str, given: object) -> None:
+    """Raises ConfigurationError for what is neither a function nor None."""
+    if given is not None and not callable(given):
+        raise ConfigurationError(f"{name} must be a function, not {type(given).__name__}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from ..core.wire import ChatRequest
 from ..errors import ConfigurationError
 from ..types import ChatResponse
 from .cache import ResponseCache
+from .progress import ProgressWish
 from .recall import Equals
+from .width import MaxParallel
 
 Ask = Callable[..., Awaitable[ChatResponse]]
 # Keywords that are a chat's own fields.
@@ -66,8 +67,10 @@ def messages_of(row: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """What is done about each row; the names are those of the faces."""
+    """What is done about the rows; the names are those of the faces."""
 
+    max_parallel_requests: MaxParallel = "auto"
+    progress: ProgressWish = None
     keep_raw: bool = True
     postprocess: Callable[[ChatResponse], Any] | None = None
     dedupe: bool = False
@@ -100,20 +103,3 @@ class Asker:
         if self.equals is None:
             return self._ask(request, self.steering, names)
         return self.equals.once(request, lambda: self._ask(request, self.steering, names))
-
-
-def finishing(handling: Handling) -> Callable[[ChatResponse], Awaitable[Any]] | None:
-    """What is done to each answer before it is a result; None if nothing is."""
-    keep_raw, postprocess = handling.keep_raw, handling.postprocess
-    if keep_raw and postprocess is None:
-        return None
-
-    async def finish(answer: ChatResponse) -> Any:
-        if not keep_raw:
-            answer.raw = {}
-        if postprocess is None:
-            return answer
-        made = postprocess(answer)
-        return await made if inspect.isawaitable(made) else made
-
-    return finish

@@ -17,12 +17,19 @@ from typing import Any
 from ..arguments import OURS, Steering
 from ..engine.assembly import narrowed_to
 from ..engine.pool import Pool
-from ..engine.portal import PORTAL
 from ..types import ChatResponse
-from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch
+from .batch import (
+    BatchResult,
+    OnProgress,
+    OnResult,
+    Wishes,
+    board_of,
+    finishing,
+    run_batch,
+    run_batch_sync,
+)
 from .cache import ResponseCache
-from .chat import Asker, Handling, Models, finishing
-from .meter import Meter
+from .chat import Asker, Handling, Models
 from .progress import ProgressWish
 from .recall import Equals, SentTo
 from .source import Source
@@ -87,14 +94,13 @@ class ChatBatches:
         ``attempts`` of an answer that nothing was sent for is empty. Everything else is chat's,
         except that a row waits for a key without limit unless ``max_wait_seconds`` is given.
 
-        Raises ConfigurationError before anything is sent, BatchError with what is done if the
-        inputs raise.
+        Raises ConfigurationError before anything is sent, BatchError if the inputs raise or the
+        pool is closed. Whatever ends a batch early, a cancellation too, has what is done as its
+        ``batch``.
         """
-        wishes = Wishes(return_exceptions, on_progress, on_result, collect, progress)
-        meter = Meter(self._pool.judge.books.price if progress else None, self._pool.clock.now)
-        handling = Handling(keep_raw, postprocess, dedupe, cache)
-        window = self._window(model, inputs, max_parallel_requests, handling, kwargs, meter)
-        return await run_batch(window, wishes, meter)
+        wishes = Wishes(return_exceptions, on_progress, on_result, collect)
+        handling = Handling(max_parallel_requests, progress, keep_raw, postprocess, dedupe, cache)
+        return await run_batch(self._window(model, inputs, handling, kwargs), wishes)
 
     def chat_batch_sync(
         self, model: Models, inputs: Iterable[Any] | AsyncIterable[Any], **kwargs: Any
@@ -102,14 +108,15 @@ class ChatBatches:
         """:meth:`chat_batch` for code without a loop; callbacks run in the thread that serves
         such calls.
         """
-        return PORTAL.run(lambda: self.chat_batch(model, inputs, **kwargs))
+        return run_batch_sync(lambda: self.chat_batch(model, inputs, **kwargs))
 
-    def as_completed(
+    def as_completed(  # noqa: PLR0913 - a public face
         self,
         model: Models,
         inputs: Iterable[Any] | AsyncIterable[Any],
         *,
         max_parallel_requests: MaxParallel = "auto",
+        progress: ProgressWish = None,
         keep_raw: bool = True,
         postprocess: Callable[[ChatResponse], Any] | None = None,
         dedupe: bool = False,
@@ -117,38 +124,29 @@ class ChatBatches:
         **kwargs: Any,
     ) -> AsyncGenerator[tuple[int, Any], None]:
         """``async for index, result in lm.as_completed(...)``: each row as soon as it is done;
-        a failed row's result is its exception. The arguments of :meth:`chat_batch`.
+        a failed row's result is its exception. The arguments of :meth:`chat_batch`, without
+        callbacks.
 
         Only the rows under way are held, and as many that are done; a loop that is left early
-        cancels them.
+        cancels them. Raises what the inputs raise, and PoolClosedError, after the rows before.
         """
-        handling = Handling(keep_raw, postprocess, dedupe, cache)
-        return self._window(model, inputs, max_parallel_requests, handling, kwargs).pairs()
+        handling = Handling(max_parallel_requests, progress, keep_raw, postprocess, dedupe, cache)
+        return self._window(model, inputs, handling, kwargs).pairs()
 
     def as_completed_sync(
-        self,
-        model: Models,
-        inputs: Iterable[Any] | AsyncIterable[Any],
-        *,
-        max_parallel_requests: MaxParallel = "auto",
-        keep_raw: bool = True,
-        postprocess: Callable[[ChatResponse], Any] | None = None,
-        dedupe: bool = False,
-        cache: ResponseCache | None = None,
-        **kwargs: Any,
+        self, model: Models, inputs: Iterable[Any] | AsyncIterable[Any], **kwargs: Any
     ) -> Generator[tuple[int, Any], None, None]:
         """:meth:`as_completed` as a plain generator."""
-        handling = Handling(keep_raw, postprocess, dedupe, cache)
-        return self._window(model, inputs, max_parallel_requests, handling, kwargs).pairs_sync()
+        own = Handling.__dataclass_fields__
+        handling = Handling(**{name: kwargs.pop(name) for name in own if name in kwargs})
+        return self._window(model, inputs, handling, kwargs).pairs_sync()
 
     def _window(
         self,
         model: Models,
         inputs: Iterable[Any] | AsyncIterable[Any],
-        max_parallel_requests: MaxParallel,
         handling: Handling,
         keywords: Mapping[str, Any],
-        meter: Meter | None = None,
     ) -> Window[Any, Any]:
         """The window. Complains of what is wrong for all rows before the first."""
         asker = Asker(self._ask, model, keywords, OF_BATCHES)
@@ -164,5 +162,8 @@ class ChatBatches:
             asker.equals = Equals(
                 handling.cache, sent_to, dedupe=handling.dedupe, keep_raw=handling.keep_raw
             )
-        width = width_of(max_parallel_requests, self._pool.clock.now)
-        return Window(Source(inputs), asker, width, seen=meter, finish=finishing(handling))
+        width = width_of(handling.max_parallel_requests, self._pool.clock.now)
+        source: Source[Any] = Source(inputs)
+        board = board_of(self._pool, source.total, handling.progress)
+        finish = finishing(handling.postprocess, keep_raw=handling.keep_raw)
+        return Window(source, asker, width, board=board, finish=finish)

@@ -29,12 +29,12 @@ _MOST_TOKENS = 300_000  # where a service names no bound: OpenAI's
 
 
 @dataclass(slots=True)
-class EmbeddingBatch(BatchResult[EmbeddingResponse]):
+class EmbeddingBatch(BatchResult[Any]):
     """A :class:`BatchResult` of embeddings.
 
     ``array``: with ``as_array=True`` all vectors as rows of one numpy array of float32, which
     the results' ``embedding`` are views of; rows that failed are NaN. None otherwise, and where
-    no row is good or their lengths differ.
+    no row is good, their lengths differ, or a ``postprocess`` made something else of them.
     """
 
     array: Any = None
@@ -142,19 +142,22 @@ def added(first: Usage, second: Usage) -> Usage:
     )
 
 
-def stacked(batch: BatchResult[EmbeddingResponse], *, as_array: bool) -> EmbeddingBatch:
+def stacked(batch: BatchResult[Any], *, as_array: bool) -> EmbeddingBatch:
     """The batch with its array, if one was asked for."""
     whole = EmbeddingBatch(
         batch.results, batch.errors, batch.usage, batch.completed, batch.failed, batch.untaken
     )
-    lengths = {len(each.embedding) for each in batch.results if each is not None}
+    good = [
+        (place, each)
+        for place, each in enumerate(batch.results)
+        if isinstance(each, EmbeddingResponse)
+    ]
+    lengths = {len(each.embedding) for _, each in good}
     if as_array and len(lengths) == 1:
-        made = numpy().full((len(batch.results), lengths.pop()), math.nan, "float32")
-        for place, response in enumerate(batch.results):
-            if response is not None:
-                made[place] = response.embedding
-                response.embedding = made[place]
-        whole.array = made
+        made = whole.array = numpy().full((len(batch), lengths.pop()), math.nan, "float32")
+        for place, response in good:
+            made[place] = response.embedding
+            response.embedding = made[place]
     return whole
 
 

@@ -15,12 +15,12 @@ from collections.abc import (
 )
 from typing import Any
 
-from ..arguments import OURS, Steering, checked, steered
+from ..arguments import OURS, Steering, counted, steered
 from ..core.wire import Bounds, EmbedRequest, Request
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import EmbeddingResponse
-from .batch import OnProgress, OnResult, Wishes, run_batch
+from .batch import OnProgress, OnResult, Wishes, board_of, finishing, run_batch, run_batch_sync
 from .embedding import (
     Embedder,
     EmbeddingBatch,
@@ -31,7 +31,6 @@ from .embedding import (
     stacked,
 )
 from .groups import Groups, GroupWindow
-from .meter import Meter
 from .progress import ProgressWish
 from .width import width_of
 
@@ -49,6 +48,7 @@ OF_EMBEDDINGS = (
     "on_result",
     "collect",
     "progress",
+    "postprocess",
 )
 Texts = Iterable[str] | AsyncIterable[str]
 
@@ -92,7 +92,7 @@ class Embeddings:
         """:meth:`embed` for code without a loop."""
         return PORTAL.run(lambda: self.embed(model, text, **kwargs))
 
-    async def embed_batch(
+    async def embed_batch(  # noqa: PLR0913 - a public face
         self,
         model: str,
         texts: Texts,
@@ -102,6 +102,7 @@ class Embeddings:
         on_result: OnResult | None = None,
         collect: bool = True,
         progress: ProgressWish = None,
+        postprocess: Callable[[EmbeddingResponse], Any] | None = None,
         **kwargs: Any,
     ) -> EmbeddingBatch:
         """Every text as a vector, several in one request: results in the order of the texts,
@@ -112,54 +113,54 @@ class Embeddings:
         halving, and fails alone. ``usage`` of each result is its share of what was billed, by
         length. ``as_array=True``: the batch's ``array`` holds all vectors.
         ``max_parallel_requests``: requests under way at a time. The callbacks, ``collect``,
-        ``progress`` and ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
-        :meth:`embed`'s, except that a row waits for a key without limit unless
+        ``progress``, ``postprocess`` and ``return_exceptions`` are those of :meth:`chat_batch`,
+        everything else is :meth:`embed`'s, except that a row waits for a key without limit unless
         ``max_wait_seconds`` is given.
 
-        Raises ConfigurationError before anything is sent, BatchError with what is done if the
-        texts raise.
+        Raises as :meth:`chat_batch` does.
         """
-        wishes = Wishes(return_exceptions, on_progress, on_result, collect, progress)
-        meter = Meter(self._pool.judge.books.price if progress else None, self._pool.clock.now)
-        window = self._embedding(model, texts, kwargs, meter)
-        batch = await run_batch(window, wishes, meter)
+        wishes = Wishes(return_exceptions, on_progress, on_result, collect)
+        said = {**kwargs, "progress": progress, "postprocess": postprocess}
+        batch = await run_batch(self._embedding(model, texts, said), wishes)
         return stacked(batch, as_array=bool(kwargs.get("as_array")))
 
     def embed_batch_sync(self, model: str, texts: Texts, **kwargs: Any) -> EmbeddingBatch:
         """:meth:`embed_batch` for code without a loop; callbacks run in the thread that serves
         such calls.
         """
-        return PORTAL.run(lambda: self.embed_batch(model, texts, **kwargs))
+        return run_batch_sync(lambda: self.embed_batch(model, texts, **kwargs))
 
     def embed_as_completed(
         self, model: str, texts: Texts, **kwargs: Any
     ) -> AsyncGenerator[tuple[int, Any], None]:
         """``async for index, result in lm.embed_as_completed(...)``: each text as soon as it is
         done; a failed one's result is its exception. The arguments of :meth:`embed_batch`,
-        without callbacks. Only what is under way is held.
+        without callbacks. Only what is under way is held. Texts of an async generator that takes
+        its time are not held back for others to go with.
         """
-        return self._embedding(model, texts, kwargs, None).pairs()
+        return self._embedding(model, texts, kwargs).pairs()
 
     def embed_as_completed_sync(
         self, model: str, texts: Texts, **kwargs: Any
     ) -> Generator[tuple[int, Any], None, None]:
         """:meth:`embed_as_completed` as a plain generator."""
-        return self._embedding(model, texts, kwargs, None).pairs_sync()
+        return self._embedding(model, texts, kwargs).pairs_sync()
 
-    def _embedding(
-        self, model: str, texts: Texts, keywords: Mapping[str, Any], meter: Meter | None
-    ) -> GroupWindow:
+    def _embedding(self, model: str, texts: Texts, keywords: Mapping[str, Any]) -> GroupWindow:
         """The window. Complains of what is wrong for all texts before the first."""
         given = {"max_wait_seconds": math.inf, **keywords}
-        size = checked("micro_batch_size", given.pop("micro_batch_size", MICRO_BATCH_SIZE))
+        size = counted("micro_batch_size", given.pop("micro_batch_size", MICRO_BATCH_SIZE))
         width = width_of(given.pop("max_parallel_requests", "auto"), self._pool.clock.now)
+        progress, finish = given.pop("progress", None), finishing(given.pop("postprocess", None))
         dimensions, task = given.pop("dimensions", None), given.pop("task_type", None)
+        if dimensions is not None:
+            counted("dimensions", dimensions)
         as_array = bool(given.pop("as_array", False))
         if as_array:
             numpy()
         steering, options = steered(model, given, OF_EMBEDDINGS)
         self._check((model,), steering, options)
-        count, most = group_bounds(int(size), self._bounds(EmbedRequest, model, steering))
+        count, most = group_bounds(size, self._bounds(EmbedRequest, model, steering))
         units = self._pool.judge.books.estimator.units
 
         def weigh(text: Any) -> float:
@@ -170,4 +171,6 @@ class Embeddings:
 
         template = EmbedRequest(model, (), dimensions, task, None, options)
         embedder = Embedder(ask, template, as_array, weigh)
-        return GroupWindow(Groups(texts, weigh, max(1, count), most), embedder, width, seen=meter)
+        groups = Groups(texts, weigh, max(1, count), most)
+        board = board_of(self._pool, groups.total, progress)
+        return GroupWindow(groups, embedder, width, board=board, finish=finish)

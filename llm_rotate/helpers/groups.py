@@ -12,6 +12,7 @@ from .source import Source
 from .window import Row, Window
 
 Member = tuple[int, Any]  # a row's number, and the row
+LINGER_SECONDS = 0.1  # that rows wait for others to go with, where those are still to come
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Group:
 
 class Groups(Source[Sequence[Member]]):
     """Rows in groups of at most ``count``, and at most ``most`` by ``weigh`` together; one that
-    weighs more goes alone.
+    weighs more goes alone. A group of rows that come one by one goes when they take their time.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Groups(Source[Sequence[Member]]):
         self._next: Member | None = None
         self._failure: Exception | None = None
         self._gathering = asyncio.Lock()
+        self._asked: asyncio.Future[Member | None] | None = None
 
     async def take(self) -> tuple[int, Sequence[Member]] | None:
         """The next group with its first row's number; None after the last.
@@ -62,9 +64,13 @@ class Groups(Source[Sequence[Member]]):
 
     async def _gathered(self) -> list[Member]:
         group: list[Member] = []
-        weight = 0.0
-        while len(group) < self._count and (row := self._next or await self._one()) is not None:
+        weight, until = 0.0, None
+        while len(group) < self._count:
+            row = self._next or await self._one(until)
+            if row is None:
+                break
             self._next = None
+            until = until or asyncio.get_running_loop().time() + LINGER_SECONDS
             weight += self._weigh(row[1])
             if group and weight > self._most:
                 self._next = row
@@ -72,24 +78,35 @@ class Groups(Source[Sequence[Member]]):
             group.append(row)
         return group
 
-    async def _one(self) -> Member | None:
+    async def _one(self, until: float | None) -> Member | None:
+        """The next row; None if there is none, or not ``until`` then."""
         if self._failure is not None:
             return None
         try:
-            return await super().take()
+            return await (super().take() if self._coming is None else self._come(until))
         except Exception as error:
             self._failure = error
             return None
+
+    async def _come(self, until: float | None) -> Member | None:
+        """A row that had to be left coming is the first to be asked for."""
+        asked = self._asked = self._asked or asyncio.ensure_future(super().take())
+        if until is not None:
+            await asyncio.wait((asked,), timeout=until - asyncio.get_running_loop().time())
+            if not asked.done():
+                return None
+        self._asked = None
+        return await asked
+
+    async def aclose(self) -> None:
+        """Waits for no row any more."""
+        if self._asked is not None:
+            self._asked.cancel()
+            await asyncio.wait((self._asked,))
 
 
 class GroupWindow(Window[Sequence[Member], Any]):
     """A window of groups that hands over their rows. Its width counts groups."""
 
-    async def _hand_over(self, row: Row[Any]) -> None:
-        group = row.result
-        rows = group.rows if isinstance(group, Group) else [row]
-        self._done.extend(rows)
-        self._news.set()
-        while len(self._done) > self._width.limit * max(1, len(rows)):
-            self._room.clear()
-            await self._room.wait()
+    def _rows(self, index: int, outcome: Any) -> Sequence[Row[Any]]:
+        return outcome.rows if isinstance(outcome, Group) else super()._rows(index, outcome)

@@ -28,7 +28,7 @@ class Meter:
 
     def __call__(self, outcome: Any) -> None:
         """Counts an answer. One that nothing was sent for, or an exception, has no usage here."""
-        if isinstance(outcome, Exception) or not outcome.attempts:
+        if isinstance(outcome, Exception) or not getattr(outcome, "attempts", ()):
             return
         usage, counts = outcome.usage, self._counts
         for name in COUNTED:

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 from ..errors import ConfigurationError
 from .meter import Meter
@@ -173,38 +172,41 @@ def display_of(wish: ProgressWish) -> Display | None:
 
 
 class Board:
-    """Shows progress now and then, and once at the end. What a display raises is logged, and
-    it is shown nothing more: no row depends on it.
+    """What became of a batch so far, shown now and then, and once at the end. What a display
+    raises is logged, and it is shown nothing more: no row depends on it.
     """
 
-    def __init__(self, wish: ProgressWish, total: int | None, meter: Meter) -> None:
+    def __init__(self, meter: Meter, total: int | None = None, wish: ProgressWish = None) -> None:
+        self.meter = meter
+        self.total = total
         self._display = display_of(wish)
-        self._total = total
-        self._meter = meter
         self._began = meter.now()
         self._due = 0.0
-        self._seen = (0, 0)
+        self._completed = self._failed = 0
 
-    def note(self, completed: int, failed: int) -> None:
+    def note(self, error: Exception | None) -> None:
         """A row is done."""
         if self._display is None:
             return
-        self._seen = completed, failed
-        now = self._meter.now()
+        self._completed += 1
+        self._failed += error is not None
+        now = self.meter.now()
         if now >= self._due:
             self._due = now + EVERY_SECONDS
             self._show(now)
 
+    def close(self) -> None:
+        """The last look. Once more does nothing."""
+        self._show(self.meter.now())
+        self._guarded(lambda display: display.close())
+        self._display = None
+
     def _show(self, now: float) -> None:
-        completed, failed = self._seen
-        meter = self._meter
-        self._guarded(
-            lambda display: display.show(
-                Progress(
-                    completed, self._total, failed, meter.tokens, meter.cost, now - self._began
-                )
-            )
+        meter, seconds = self.meter, now - self._began
+        shown = Progress(
+            self._completed, self.total, self._failed, meter.tokens, meter.cost, seconds
         )
+        self._guarded(lambda display: display.show(shown))
 
     def _guarded(self, act: Callable[[Display], None]) -> None:
         if self._display is not None:
@@ -213,16 +215,3 @@ class Board:
             except Exception:
                 self._display = None
                 _log.exception("progress cannot be shown; the batch goes on")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._display is not None:
-            self._show(self._meter.now())
-            self._guarded(lambda display: display.close())

@@ -45,6 +45,9 @@ class Source(Generic[I]):
         self._taken += 1
         return number, row
 
+    async def aclose(self) -> None:
+        """No more rows will be taken."""
+
     async def _wait(self) -> Any:
         if self._coming is None:
             raise AssertionError("rows come one way or the other")

@@ -22,9 +22,17 @@ from ..core.wire import Bounds, Request, TranscribeRequest
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import TranscriptionResponse
-from .batch import BatchResult, OnProgress, OnResult, Wishes, run_batch
+from .batch import (
+    BatchResult,
+    OnProgress,
+    OnResult,
+    Wishes,
+    board_of,
+    finishing,
+    run_batch,
+    run_batch_sync,
+)
 from .chat import Models, Spray
-from .meter import Meter
 from .progress import ProgressWish
 from .recording import AudioInput, recorded
 from .source import Source
@@ -45,6 +53,7 @@ OF_TRANSCRIPTIONS = (
     "on_result",
     "collect",
     "progress",
+    "postprocess",
 )
 
 
@@ -118,7 +127,7 @@ class Transcriptions:
         """:meth:`transcribe` for code without a loop."""
         return PORTAL.run(lambda: self.transcribe(model, audio, **kwargs))
 
-    async def transcribe_batch(
+    async def transcribe_batch(  # noqa: PLR0913 - a public face
         self,
         model: Models,
         recordings: Recordings,
@@ -128,32 +137,31 @@ class Transcriptions:
         on_result: OnResult | None = None,
         collect: bool = True,
         progress: ProgressWish = None,
+        postprocess: Callable[[TranscriptionResponse], Any] | None = None,
         **kwargs: Any,
-    ) -> BatchResult[TranscriptionResponse]:
+    ) -> BatchResult[Any]:
         """Every recording as text: results in the order of the recordings, errors beside them.
 
         ``model``: a name, several, or {name: weight}; each row goes to one of them by weight,
         and on to another where that one cannot answer.
         ``max_parallel_requests``: recordings under way at a time. The callbacks, ``collect``,
-        ``progress`` and ``return_exceptions`` are those of :meth:`chat_batch`, everything else is
-        :meth:`transcribe`'s, except that a row waits for a key without limit unless
-        ``max_wait_seconds`` is given.
+        ``progress``, ``postprocess`` and ``return_exceptions`` are those of :meth:`chat_batch`,
+        everything else is :meth:`transcribe`'s, except that a row waits for a key without limit
+        unless ``max_wait_seconds`` is given.
 
-        Raises ConfigurationError before anything is sent, BatchError with what is done if the
-        recordings raise.
+        Raises as :meth:`chat_batch` does.
         """
-        wishes = Wishes(return_exceptions, on_progress, on_result, collect, progress)
-        meter = Meter(self._pool.judge.books.price if progress else None, self._pool.clock.now)
-        window = self._transcribing(model, recordings, kwargs, meter)
-        return await run_batch(window, wishes, meter)
+        wishes = Wishes(return_exceptions, on_progress, on_result, collect)
+        said = {**kwargs, "progress": progress, "postprocess": postprocess}
+        return await run_batch(self._transcribing(model, recordings, said), wishes)
 
     def transcribe_batch_sync(
         self, model: Models, recordings: Recordings, **kwargs: Any
-    ) -> BatchResult[TranscriptionResponse]:
+    ) -> BatchResult[Any]:
         """:meth:`transcribe_batch` for code without a loop; callbacks run in the thread that
         serves such calls.
         """
-        return PORTAL.run(lambda: self.transcribe_batch(model, recordings, **kwargs))
+        return run_batch_sync(lambda: self.transcribe_batch(model, recordings, **kwargs))
 
     def transcribe_as_completed(
         self, model: Models, recordings: Recordings, **kwargs: Any
@@ -162,37 +170,37 @@ class Transcriptions:
         as it is done; a failed one's result is its exception. The arguments of
         :meth:`transcribe_batch`, without callbacks. Only what is under way is held.
         """
-        return self._transcribing(model, recordings, kwargs, None).pairs()
+        return self._transcribing(model, recordings, kwargs).pairs()
 
     def transcribe_as_completed_sync(
         self, model: Models, recordings: Recordings, **kwargs: Any
     ) -> Generator[tuple[int, Any], None, None]:
         """:meth:`transcribe_as_completed` as a plain generator."""
-        return self._transcribing(model, recordings, kwargs, None).pairs_sync()
+        return self._transcribing(model, recordings, kwargs).pairs_sync()
 
     def _transcribing(
-        self,
-        model: Models,
-        recordings: Recordings,
-        keywords: Mapping[str, Any],
-        meter: Meter | None,
+        self, model: Models, recordings: Recordings, keywords: Mapping[str, Any]
     ) -> Window[Any, Any]:
         """The window. Complains of what is wrong for all rows before the first."""
         given = {"max_wait_seconds": math.inf, **keywords}
         width = width_of(given.pop("max_parallel_requests", "auto"), self._pool.clock.now)
+        progress, finish = given.pop("progress", None), finishing(given.pop("postprocess", None))
         spray = Spray(model)
         for name in spray.names:
             steering, options = steered(name, given, OF_TRANSCRIPTIONS)
         self._check(spray.names, steering, options)
         filename, split = given.pop("filename", None), bool(given.pop("split", False))
         most = given.pop("max_transcription_bytes", "provider")
+        self._most(most, spray.names, steering)  # complains
         if split:
             check_split(options)
 
         def send(row: AudioInput) -> Awaitable[TranscriptionResponse]:
             return self._transcribe(spray.next(), row, filename, split, most, given)
 
-        return Window(Source(recordings), send, width, seen=meter)
+        source: Source[AudioInput] = Source(recordings)
+        board = board_of(self._pool, source.total, progress)
+        return Window(source, send, width, board=board, finish=finish)
 
     def _most(self, said: Most, models: Sequence[str], steering: Steering) -> int | None:
         if said == "provider":

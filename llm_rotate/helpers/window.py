@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from ..engine.portal import PORTAL
-from ..errors import LMRotateError
+from ..errors import LMRotateError, PoolClosedError
+from .meter import Meter
+from .progress import Board
 from .source import Source
 from .width import Width
 
@@ -34,7 +36,7 @@ class Row(Generic[R]):
 class Window(Generic[I, R]):
     """Workers take rows from ``source`` as they become free and ``send`` them.
 
-    ``seen`` hears every answer and every exception as it comes; ``finish`` makes the row's
+    ``board`` hears of every answer and every row that is done; ``finish`` makes the row's
     result of an answer. Rows that are done wait here, no more of them than there are workers:
     who is slow to take them holds the window up. Belongs to the loop that first asks.
     """
@@ -45,13 +47,13 @@ class Window(Generic[I, R]):
         send: Callable[[I], Awaitable[Any]],
         width: Width,
         *,
-        seen: Callable[[Any], None] | None = None,
+        board: Board | None = None,
         finish: Callable[[Any], Awaitable[R]] | None = None,
     ) -> None:
         self._source = source
         self._send = send
         self._width = width
-        self._seen = seen
+        self.board = board or Board(Meter())
         self._finish = finish
         self._workers: set[asyncio.Task[None]] = set()
         self._under_way = 0
@@ -62,15 +64,10 @@ class Window(Generic[I, R]):
         self._is_closed = False
         self._failure: BaseException | None = None
 
-    @property
-    def total(self) -> int | None:
-        """How many rows there are, if that is known."""
-        return self._source.total
-
     async def next(self) -> Row[R] | None:
         """A row that is done; None when all are.
 
-        Raises what the inputs raised, after the rows that were taken before it.
+        Raises what the inputs raised, or PoolClosedError, after the rows that were taken before.
         """
         if not self._done and not await self._more():
             return None
@@ -93,6 +90,10 @@ class Window(Generic[I, R]):
     async def _ready(self) -> list[Row[R]]:
         """All rows that are done, one at least; none when all were."""
         await self._more()
+        return self.left()
+
+    def left(self) -> list[Row[R]]:
+        """The rows that are done and were not asked for yet."""
         done = list(self._done)
         self._done.clear()
         self._room.set()
@@ -130,6 +131,8 @@ class Window(Generic[I, R]):
             worker.cancel()
         if workers:
             await asyncio.wait(workers)
+        await self._source.aclose()
+        self.board.close()
 
     def _open(self) -> None:
         """One more worker, if there is room; each makes way for the next when it has a row."""
@@ -166,9 +169,11 @@ class Window(Generic[I, R]):
                 self._is_over = True
                 return
             self._open()
-            await self._hand_over(await self._row(*taken))
+            index, item = taken
+            await self._hand_over(self._rows(index, await self._sent(item)))
 
-    async def _row(self, index: int, item: I) -> Row[R]:
+    async def _sent(self, item: I) -> Any:
+        """The answer, or the exception."""
         self._under_way += 1
         mark = self._width.began(self._under_way)
         outcome: Any = None
@@ -179,29 +184,36 @@ class Window(Generic[I, R]):
         finally:
             self._under_way -= 1
         self._width.ended(mark, outcome)
-        if self._seen is not None:
-            self._seen(outcome)
+        self.board.meter(outcome)
+        return outcome
+
+    def _rows(self, index: int, outcome: Any) -> Sequence[Row[Any]]:
+        """What became of what was sent together: here of one row."""
         if isinstance(outcome, Exception):
-            return Row(index, None, outcome)
-        return (
-            Row(index, outcome, None) if self._finish is None else await self._end(index, outcome)
-        )
+            return (Row(index, None, outcome),)
+        return (Row(index, outcome, None),)
 
-    async def _end(self, index: int, answer: Any) -> Row[R]:
-        if self._finish is None:
-            raise AssertionError("asked only where there is something to do")
-        try:
-            return Row(index, await self._finish(answer), None)
-        except Exception as error:
-            error.answer = answer  # type: ignore[attr-defined]  # it was paid for
-            return Row(index, None, error)
-
-    async def _hand_over(self, row: Row[R]) -> None:
-        self._done.append(row)
-        self._news.set()
-        while len(self._done) > self._width.limit:
+    async def _hand_over(self, rows: Sequence[Row[Any]]) -> None:
+        for row in rows:
+            if self._finish is not None and row.error is None:
+                await _finished(row, self._finish)
+            if isinstance(row.error, PoolClosedError):
+                self._is_over, self._failure = True, row.error
+            self.board.note(row.error)
+            self._done.append(row)
+            self._news.set()
+        while len(self._done) > self._width.limit * max(1, len(rows)):
             self._room.clear()
             await self._room.wait()
+
+
+async def _finished(row: Row[Any], finish: Callable[[Any], Awaitable[Any]]) -> None:
+    """Makes the row's result of its answer."""
+    try:
+        row.result = await finish(row.result)
+    except Exception as error:
+        error.answer = row.result  # type: ignore[attr-defined]  # it was paid for
+        row.result, row.error = None, error
 
 
 def _cancelled() -> LMRotateError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 from ..engine.portal import PORTAL
-from ..helpers.batch import BatchResult, OnProgress, OnResult
+from ..helpers.batch import BatchResult, OnProgress, OnResult, run_batch_sync
 from .bound import Bound
 from .results import EmbeddingResult, embedding_of
 
@@ -41,7 +40,7 @@ class Embeddings(Bound):
         """:meth:`aembed_batch` for code without a loop; callbacks run in the thread that serves
         such calls.
         """
-        return PORTAL.run(
+        return run_batch_sync(
             lambda: self.aembed_batch(
                 input_batch,
                 micro_batch_size=micro_batch_size,
@@ -68,33 +67,13 @@ class Embeddings(Bound):
         fails alone. The rest as in the pool's ``embed_batch``. Raises ConfigurationError for a
         size below 1.
         """
-        batch = await self._lm.embed_batch(
+        return await self._lm.embed_batch(
             self._next_model(),
             input_batch,
             micro_batch_size=micro_batch_size,
             return_exceptions=return_exceptions,
             on_progress=on_progress,
-            on_result=translated(on_result, embedding_of),
+            on_result=on_result,
+            postprocess=embedding_of,
             **self._rows(kwargs),
         )
-        return made_of(batch, embedding_of)
-
-
-def translated(on_result: OnResult | None, read: Callable[[Any], Any]) -> OnResult | None:
-    """A caller's callback, which gets results of ours for the pool's."""
-    if on_result is None:
-        return None
-    tell = on_result
-    return lambda index, result, error: tell(index, result and read(result), error)
-
-
-def made_of(batch: BatchResult[Any], read: Callable[[Any], Any]) -> BatchResult[Any]:
-    """The same batch with results of ours."""
-    found = BatchResult(
-        [each and read(each) for each in batch.results],
-        batch.errors,
-        batch.usage,
-        batch.completed,
-        batch.failed,
-    )
-    return replace(found, untaken=batch.untaken)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from ..engine.portal import PORTAL
-from ..helpers.batch import BatchResult, OnProgress, OnResult
+from ..helpers.batch import BatchResult, OnProgress, OnResult, run_batch_sync
 from ..types import ChatResponse
 from .bound import Bound
 from .inputs import EndpointType, checked_endpoint, format_of, messages_of, parsed_text, rows_of
@@ -81,7 +81,7 @@ class Generation(Bound):
         """:meth:`agenerate_batch` for code without a loop; callbacks run in the thread that
         serves such calls.
         """
-        return PORTAL.run(
+        return run_batch_sync(
             lambda: self.agenerate_batch(
                 input_batch,
                 endpoint=endpoint,

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..engine.portal import PORTAL
-from ..helpers.batch import BatchResult, OnProgress, OnResult
+from ..helpers.batch import BatchResult, OnProgress, OnResult, run_batch_sync
 from ..helpers.recording import AudioInput
 from .bound import Bound
-from .embeddings import made_of, translated
 from .results import TranscriptionResult, transcription_of
 
 # What OpenAI takes: https://platform.openai.com/docs/guides/speech-to-text
@@ -68,7 +67,7 @@ class Transcriptions(Bound):
         """:meth:`atranscribe_batch` for code without a loop; callbacks run in the thread that
         serves such calls.
         """
-        return PORTAL.run(
+        return run_batch_sync(
             lambda: self.atranscribe_batch(
                 input_batch,
                 max_transcription_bytes=max_transcription_bytes,
@@ -92,13 +91,13 @@ class Transcriptions(Bound):
         """Every recording as text: results in order, errors beside them. The rest as in
         :meth:`atranscribe`, and as in the pool's ``transcribe_batch``.
         """
-        batch = await self._lm.transcribe_batch(
+        return await self._lm.transcribe_batch(
             self._models,
             input_batch,
             max_transcription_bytes=max_transcription_bytes,
             return_exceptions=return_exceptions,
             on_progress=on_progress,
-            on_result=translated(on_result, transcription_of),
+            on_result=on_result,
+            postprocess=transcription_of,
             **self._rows(kwargs),
         )
-        return made_of(batch, transcription_of)

@@ -129,7 +129,8 @@ def _logprob(value: object) -> dict[str, Any]:
 class GeminiTally:
     """Adds up the events of one answer; ``raw`` becomes what would have come in one piece.
 
-    Nothing marks the end but the reason to finish, with the usage beside it.
+    Nothing marks the end but that of the stream: a reason to finish, with the usage beside it,
+    also stands between, where the service's own tools ran.
     """
 
     def __init__(self, model: str) -> None:
@@ -156,12 +157,11 @@ class GeminiTally:
         self._model = as_text(event.get("modelVersion")) or self._model
         candidate = _first(event)
         parts = parts_of(candidate)
+        if parts:
+            self._candidate.pop("finishReason", None)
         self._candidate |= {k: v for k, v in candidate.items() if v is not None}
         for part in parts:
             self._add(part)
-        if self.finished and event.get("usageMetadata"):
-            self._note(parts)
-            return self.verdict()
         return self._chunk(parts)
 
     def verdict(self) -> Verdict[ChatResponse]:
@@ -171,16 +171,12 @@ class GeminiTally:
         return Verdict(Outcome.OK, response, response.usage)
 
     def _chunk(self, parts: list[dict[str, Any]]) -> StreamChunk | None:
-        text, thought = self._note(parts), _joined(parts, is_thought=True)
+        text, thought = (_joined(parts, is_thought=kind) for kind in (False, True))
         if not text and not thought:
             return None
+        self._text.append(text)
         self.given = True
         return StreamChunk(delta=text, reasoning=thought, model=self._model)
-
-    def _note(self, parts: list[dict[str, Any]]) -> str:
-        text = _joined(parts, is_thought=False)
-        self._text.append(text)
-        return text
 
     def _add(self, part: dict[str, Any]) -> None:
         """Pieces of one text are one part; a signature ends it."""

@@ -14,38 +14,51 @@ _DATA = b"data: "
 class SseParser:
     """``feed`` gives the events (name, data) that are whole; ``end`` what was left over."""
 
-    __slots__ = ("_opening", "_skip_lf", "_tail")
+    __slots__ = ("_held", "_opening", "_skip_lf")
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._held: list[bytes] = []  # no blank line in them; joined when it has come
         self._skip_lf = False  # the last byte was \r, whose \n may come with the next bytes
         self._opening = True  # a byte order mark may still come
 
     def feed(self, raw: bytes) -> list[tuple[str, bytes]]:
         if self._opening or self._skip_lf or b"\r" in raw:
             raw = self._plain(raw)
-        if self._tail:
-            raw = self._tail + raw
+        held = self._held
+        if held:
+            if b"\n\n" not in raw and not (held[-1][-1] == 10 and raw[:1] == b"\n"):
+                self._hold(raw)
+                return []
+            raw = self._joined(raw)
         elif raw.startswith(_DATA) and 6 < raw.find(b"\n") == len(raw) - 2 and raw[-1] == 10:
             return [("", raw[6:-2])]  # one event of one line: how most arrive
         cut = raw.rfind(b"\n\n")
         if cut < 0:
-            self._tail = raw
+            self._hold(raw)
             return []
-        self._tail = raw[cut + 2 :]
+        self._hold(raw[cut + 2 :])
         return _events(raw[:cut])
 
     def end(self) -> list[tuple[str, bytes]]:
         """The event that the stream's end left without a blank line, if it holds one."""
-        left, self._tail = self._tail, b""
-        return _events(left)
+        return _events(self._joined(b""))
+
+    def _hold(self, raw: bytes) -> None:
+        if raw:
+            self._held.append(raw)
+
+    def _joined(self, raw: bytes) -> bytes:
+        """All that is held, and ``raw``."""
+        raw = b"".join((*self._held, raw))
+        self._held.clear()
+        return raw
 
     def _plain(self, raw: bytes) -> bytes:
         """``raw`` without a byte order mark, its lines ending at a line feed alone."""
         if self._opening and raw:
-            raw, self._tail = self._tail + raw, b""
+            raw = self._joined(raw)
             if len(raw) < len(_BOM) and _BOM.startswith(raw):
-                self._tail = raw
+                self._hold(raw)
                 return b""
             self._opening = False
             raw = raw.removeprefix(_BOM)

@@ -54,6 +54,11 @@ class StreamReader:
         """The text that has come so far."""
         return self._tally.text
 
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole, whatever becomes of its stream."""
+        return self._tally.finished
+
     def feed(self, raw: bytes) -> list[Found]:
         return self._read(self._framing.feed(raw))
 

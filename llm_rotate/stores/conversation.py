@@ -26,6 +26,7 @@ from .records import ABSENT, Record, packed, unpacked
 ROOM = "room|"  # before a bucket's name, among what changed
 NO_WORDS = ("", "", "", "")
 MOST_OPS = 500  # in one script call
+MOST_CHANGED = 2000  # subjects in one flush, which has one timeout for all that it says
 MOST_KEYS = 2000  # in one script call; a script's unpack ends at some 8000
 KEEP_SECONDS = 20.0  # a third of what a worker counts as present for
 
@@ -51,7 +52,7 @@ class Conversation(MemoryStore):
         self._is_stale = self._is_lost = True
         self._keep_at = -math.inf
         self._told = 0
-        self._workers = 1
+        self._workers = self._counted = 1
 
     def _begin(self) -> None:
         self._name = uuid.uuid4().hex[:12]
@@ -121,7 +122,7 @@ class Conversation(MemoryStore):
     def outgoing(self, asks: Sequence[Ask], now: float) -> list[Command]:
         """All that is to be said now, changes first."""
         with self._lock:
-            taken = self._pending.take()
+            taken = self._pending.take(MOST_CHANGED)
             commands = [
                 self._change_command(taken[i : i + MOST_OPS], now)
                 for i in range(0, len(taken), MOST_OPS)
@@ -240,7 +241,8 @@ class Conversation(MemoryStore):
     # -- hearing
 
     def _heard_keep(self, reply: int, now: float) -> None:  # noqa: ARG002 - as every command's
-        self._workers = reply
+        # A server that forgot all counts anew, and who asks it first is not alone.
+        self._workers, self._counted = max(reply, self._counted), reply
 
     def _heard_change(self, ops: Sequence[Op], reply: Sequence[Any], now: float) -> None:
         server_ms, epoch, before, after = _head(reply)

@@ -47,9 +47,7 @@ class Buckets:
             self._turn_days(candidate, now)
         worst, name = 0.0, None
         for spec in candidate.buckets:
-            bucket = self._buckets.get(spec.name) or self._made(spec, now)
-            if bucket.share != self.share:
-                bucket.divide(self.share)
+            bucket = self._bucket(spec, now)
             wait = wait_seconds(bucket, spec, cost, now)
             if wait > worst:
                 worst, name = wait, spec
@@ -65,17 +63,9 @@ class Buckets:
         """Takes ``cost`` of every bucket."""
         self._turn_days(lease.candidate, now)  # a server may have lent it: nobody asked here
         lease.cost = cost
-        buckets, lease_id = self._buckets, lease.id
         lease.reservations = tuple(
             [
-                reserve(
-                    buckets.get(spec.name) or self._made(spec, now),
-                    spec,
-                    lease_id,
-                    cost,
-                    now,
-                    LEASE_SECONDS,
-                )
+                reserve(self._bucket(spec, now), spec, lease.id, cost, now, LEASE_SECONDS)
                 for spec in lease.candidate.buckets
             ]
         )
@@ -102,7 +92,7 @@ class Buckets:
         self, lease: Lease, spec: BucketSpec, readings: Sequence[Reading], now: float
     ) -> None:
         """Heeds an answer. Where nothing was counted for it, counting begins."""
-        bucket = self._buckets.get(spec.name) or self._made(spec, now)
+        bucket = self._bucket(spec, now)
         reservation = self._reserved(lease, spec, bucket, now)
         if readings:
             observe(bucket, reservation, readings, now)
@@ -118,7 +108,7 @@ class Buckets:
             if candidate.resets is not None:
                 self._turn_days(candidate, now)
             for spec in candidate.buckets:
-                bucket = self._buckets.get(spec.name) or self._made(spec, now)
+                bucket = self._bucket(spec, now)
                 if bucket.spec is not spec:
                     bucket.refit(spec, now)
                 found[spec.name] = rooms(bucket, spec, now)
@@ -129,6 +119,12 @@ class Buckets:
         for bucket in self._buckets.values():
             bucket.leases.clear()
         self._wanted.clear()
+
+    def _bucket(self, spec: BucketSpec, now: float) -> Bucket:
+        bucket = self._buckets.get(spec.name) or self._made(spec, now)
+        if bucket.share != self.share:  # also where a server lends: a part's pace would not do
+            bucket.divide(self.share)
+        return bucket
 
     def _made(self, spec: BucketSpec, now: float) -> Bucket:
         """Model names come from callers, so buckets must not add up for ever."""
@@ -147,7 +143,7 @@ class Buckets:
             return
         for spec in candidate.buckets:
             if spec.has_day:
-                bucket = self._buckets.get(spec.name) or self._made(spec, now)
+                bucket = self._bucket(spec, now)
                 if now >= bucket.day_ends:
                     turn_day(bucket, (spec.resets or days)(now), now)
 

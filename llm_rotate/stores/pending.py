@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -62,10 +63,12 @@ class Pending:
             self._ready[op.subject] = None
         queue.append(op)
 
-    def take(self) -> list[list[Op]]:
-        """All that can be said now, by subject."""
-        ready, self._ready = self._ready, {}
-        return [ops for subject in ready if (ops := self._effective(subject))]
+    def take(self, most: int) -> list[list[Op]]:
+        """What can be said now, by subject; of many, the first ``most``."""
+        now = list(itertools.islice(self._ready, most))
+        for subject in now:
+            del self._ready[subject]
+        return [ops for subject in now if (ops := self._effective(subject))]
 
     def _effective(self, subject: str) -> list[Op]:
         """The subject's ops that do something, as things stand; without any, the rest is over."""

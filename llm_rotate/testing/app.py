@@ -84,6 +84,7 @@ class Simulator:
         self._tokens: Counter[str] = Counter()
         self._total = 0
         self._strangers = 0
+        self._issued = 0
         self._pools: list[LMRotate] = []
         self._door: Loopback | None = None
         self._change = threading.Condition(threading.RLock())
@@ -300,9 +301,16 @@ class Simulator:
             self._ids[secret] = f"unknown-{self._strangers}"
         return self._ids[secret]
 
+    def _new_token(self, key_id: str) -> str:
+        """What clients send for a while in place of the key's secret."""
+        self._issued += 1
+        token = f"{self.secret(key_id)}.{self._issued}"
+        self._ids[token] = key_id
+        return token
+
     def _plan(self, call: Call, seen: Seen, wire: Wire | None, request: SimRequest) -> Plan:
         plan = Plan()
-        if (token := token_for(request, self.secret)) is not None:
+        if (token := token_for(request, self._new_token)) is not None:
             plan.body = json.dumps(token)
             return plan
         if (sent := self._google_files.answer(request, seen.key, call)) is not None:

@@ -14,9 +14,9 @@ _END = "/token"
 _LIFE_SECONDS = 3600
 
 
-def token_for(request: SimRequest, secret: Callable[[str], str]) -> dict[str, Any] | None:
+def token_for(request: SimRequest, issue: Callable[[str], str]) -> dict[str, Any] | None:
     """The token's JSON; None if the request asks for none. The account ``k1@...`` gets what
-    clients send for key id ``k1``. Signatures are not checked.
+    ``issue`` gives for key id ``k1``. Signatures are not checked.
     """
     if not request.path.partition("?")[0].endswith(_END):
         return None
@@ -24,7 +24,7 @@ def token_for(request: SimRequest, secret: Callable[[str], str]) -> dict[str, An
     account = _issuer(form.get("assertion", [""])[0])
     if account is None:
         return {"error": "invalid_grant", "error_description": "Invalid JWT."}
-    token = secret(account.partition("@")[0])
+    token = issue(account.partition("@")[0])
     return {"access_token": token, "expires_in": _LIFE_SECONDS, "token_type": "Bearer"}
 
 

@@ -131,6 +131,21 @@ def test_each_key_has_its_own_name_for_a_model(version, endpoint):
     ]
 
 
+def test_each_key_goes_to_its_own_resource():
+    east, west = ("http://east.invalid/azure_openai", "http://west.invalid/azure_openai")
+    azure = Azure({"auth_config": {"azure_endpoint": east}}, {"base_url": west})
+
+    async def scenario() -> None:
+        for _ in range(2):
+            await azure.lm.chat("gpt-4o", HELLO)
+
+    azure.run(scenario)
+    assert {(seen.key, seen.headers["host"]) for seen in azure.sim.log} == {
+        ("k1", "east.invalid"),
+        ("k2", "west.invalid"),
+    }
+
+
 def test_one_deployment_may_serve_every_model():
     azure = Azure({"auth_config": {"azure_deployment": "only"}})
     azure.run(lambda: azure.lm.chat("gpt-4o", HELLO))

@@ -245,7 +245,10 @@ def test_a_row_waits_for_a_key_as_long_as_it_takes():
 @pytest.mark.parametrize(
     ("keywords", "words"),
     [
-        ({"micro_batch_size": 0}, "micro_batch_size must be over 0"),
+        ({"micro_batch_size": 0}, "micro_batch_size must be a whole number from 1 up, not 0"),
+        ({"micro_batch_size": 0.5}, "micro_batch_size must be a whole number from 1 up, not 0.5"),
+        ({"dimensions": 0}, "dimensions must be a whole number"),
+        ({"dimensions": "many"}, "dimensions must be a whole number"),
         ({"max_parallel_requests": 0}, "max_parallel_requests"),
         ({"micro_batch_sise": 3}, "did you mean micro_batch_size="),
         ({"collect": False}, "on_result"),

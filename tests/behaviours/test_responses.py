@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +208,33 @@ def test_faults_while_it_waits_do_not_start_it_anew() -> None:
     world.run(scenario)
     assert ends(world).count("responses") == 1
     assert set(asked(world)) == {"k1"}
+
+
+@pytest.mark.parametrize("is_changed", [True, False])
+def test_a_secret_that_was_rotated_while_it_waits_does_not_start_it_anew(
+    is_changed: bool, tmp_path: Path
+) -> None:
+    def edit(config: Any) -> Any:
+        config.keys[0].secret_ref = f"file://{tmp_path / 'key'}"
+        return config
+
+    world = World(["k1", "k2"], edit=edit, strategy="priority", priorities={"k1": 9})
+    (tmp_path / "key").write_text(world.sim.secret("k1"))
+    world.sim.key("k1").then(200).then(401)
+
+    async def scenario() -> None:
+        call = asyncio.create_task(world.chat(endpoint="responses", background=True))
+        await asyncio.sleep(0.5)
+        if is_changed:
+            world.sim.key("k1", secret="another")
+            (tmp_path / "key").write_text("another")
+        answer = await call
+        assert (answer.content, answer.key_id) == ("You said: hello", "k1" if is_changed else "k2")
+        health = await world.lm.health()
+        assert (health.providers["openai"].keys["k1"].state == "active") is is_changed
+
+    world.run(scenario)
+    assert ends(world).count("responses") == (1 if is_changed else 2)
 
 
 def test_a_service_that_stays_away_ends_it() -> None:

@@ -556,6 +556,25 @@ def test_after_closing_nothing_is_sent_and_nothing_is_open(opened):
     run(check())
 
 
+def test_closing_ends_who_waits_for_an_answer_and_cancels_nobody(opened):
+    async def check():
+        asked = asyncio.Event()
+
+        async def script(peer):
+            await peer.request()
+            asked.set()
+            await peer.gone()
+
+        async with serving(script) as server:
+            async with opened() as transport:
+                waiting = asyncio.ensure_future(call(transport, server.url, Timeouts()))
+                await asked.wait()
+            assert await outcome_of(waiting) is Outcome.SERVER_ERROR
+            await server.settled()
+
+    run(check())
+
+
 def test_two_loops_one_after_the_other(opened):
     async def check():
         async with serving(answering(ok())) as server, opened() as transport:

@@ -376,6 +376,23 @@ def test_functions_are_called_when_asked_and_the_usage_is_that_of_all(
     assert isinstance(answer.raw, dict)
 
 
+def test_a_refusal_between_calls_of_functions_does_not_call_them_again(sim: Simulator) -> None:
+    lm = sim.pool(["k1", "k2"], provider="google_ai_studio", strategy="round_robin")
+    sim.key("k1").then(200).then(429)
+    answer = lm.generate_content_sync(
+        MODEL, WEATHER, tools=[weather], disable_automatic_function_calling=False
+    )
+    assert (CALLS, [seen.key for seen in sim.log]) == (["text"], ["k1", "k1", "k2"])
+    assert [attempt.status for attempt in answer.attempts] == [429, 200]
+    assert sim.log[1].body == sim.log[2].body
+    assert answer.usage.total_tokens == sim.tokens()
+    told = [
+        part for each in answer.raw["automaticFunctionCallingHistory"] for part in each["parts"]
+    ]
+    kinds = ("text", "functionCall", "functionResponse")
+    assert [kind for part in told for kind in kinds if kind in part] == [*kinds]
+
+
 def test_a_stream_calls_no_functions(lm: LMRotate) -> None:
     told: dict[str, Any] = {"tools": [weather], "disable_automatic_function_calling": False}
     with pytest.raises(CapabilityError, match="use generate_content"):
@@ -490,7 +507,9 @@ def account(sim: Simulator, key_id: str = "k1") -> dict[str, str]:
     }
 
 
-def vertex(sim: Simulator, secret_ref: str = "", **auth: str) -> LMRotate:
+def vertex(
+    sim: Simulator, secret_ref: str = "", defaults: dict[str, Any] | None = None, **auth: str
+) -> LMRotate:
     key = {
         "key_id": "v",
         "provider": "google_vertex",
@@ -498,7 +517,7 @@ def vertex(sim: Simulator, secret_ref: str = "", **auth: str) -> LMRotate:
         "base_url": sim.url("google_vertex"),
         "auth_config": {"region": "europe-west4", **auth},
     }
-    return LMRotate(configure_from_dict({"keys": [key]}, ["v"]))
+    return LMRotate(configure_from_dict({"keys": [key], "defaults": defaults or {}}, ["v"]))
 
 
 def test_a_service_accounts_token_is_fetched_once_for_all(sim: Simulator, tmp_path: Path) -> None:
@@ -572,6 +591,24 @@ def test_an_account_that_was_changed_is_read_before_its_key_is_blamed(
     object.__setattr__(key.ready, "until", 0.0)
     assert [each.outcome for each in lm.chat_sync(MODEL, HELLO).attempts] == ["ok"]
     assert sim.log[-1].key == "new"
+    lm.close_sync()
+
+
+def test_R05_a_disabled_account_waits_for_another_not_for_another_token(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(account(sim, "old")))
+    limits = {"max_consecutive_failures": 1, "quarantine_seconds": 1e-6, "max_wait_seconds": 0}
+    lm = vertex(sim, f"file://{file}", limits)
+    sim.key("old").bad_key()
+    for _ in range(3):
+        with pytest.raises(NoAvailableKeyError):
+            lm.chat_sync(MODEL, HELLO)
+        assert lm.health_sync().providers["google_vertex"].keys["v"].state == "disabled"
+        assert sim.requests("old") == 2  # the second with a fresh token, before it is blamed
+    file.write_text(json.dumps(account(sim, "new")))
+    assert lm.chat_sync(MODEL, HELLO).content == "You said: hello there"
     lm.close_sync()
 
 

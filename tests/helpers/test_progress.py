@@ -91,6 +91,36 @@ def test_texts_and_recordings_are_shown_too():
     assert recordings[-1].cost
 
 
+@pytest.mark.parametrize("face", ["as_completed", "embed_as_completed", "transcribe_as_completed"])
+def test_rows_as_they_come_are_shown_too(face, world):
+    world.sim.refuses("row 7")
+    recording = b"RIFF....WAVE" + bytes(100)
+    rows = [recording] * 50 if face.startswith("transcribe") else ROWS
+    seen: list[Progress] = []
+
+    async def scenario() -> None:
+        found = getattr(world.lm, face)(world.model, rows, progress=seen.append)
+        failed = [each async for each in found if isinstance(each[1], Exception)]
+        last = seen[-1]
+        assert (last.completed, last.total, last.failed) == (50, 50, len(failed))
+        assert last.tokens > 0
+        with pytest.raises(ConfigurationError, match="progress must be"):
+            getattr(world.lm, face)(world.model, rows, progress="stars")
+
+    world.run(scenario)
+
+
+def test_a_loop_that_is_left_early_leaves_the_last_line_standing(world, capsys):
+    async def scenario() -> None:
+        rows = world.lm.as_completed(world.model, ROWS, progress="tqdm", max_parallel_requests=10)
+        async for _ in rows:
+            break
+        await rows.aclose()
+
+    world.run(scenario)
+    assert "10/50" in "".join(capsys.readouterr())
+
+
 def test_a_generator_has_no_time_left(world):
     seen: list[Progress] = []
     world.run(lambda: world.lm.chat_batch(world.model, iter(ROWS), progress=seen.append))

@@ -217,20 +217,45 @@ def test_parallel_calls_have_ids_of_their_own() -> None:
     assert len({each["id"] for each in found.tool_calls}) == 2
 
 
-def test_of_several_candidates_the_first_counts_in_a_stream_too() -> None:
+def streamed(*events: dict[str, Any]) -> tuple[list[str], Any]:
+    """The texts of a stream's chunks, and its verdict."""
     reader = GEMINI.events(ChatRequest("asked", ()))
+    found: list[Any] = []
+    for event in events:
+        found += reader.feed(b"data: %s\n\n" % json.dumps(event).encode())
+    return [chunk.delta for chunk in found], reader.end()
+
+
+def test_of_several_candidates_the_first_counts_in_a_stream_too() -> None:
     fed = [
         {"candidates": [{"content": {"parts": [{"text": text}]}, "index": index}]}
         for index, text in ((0, "one"), (1, "other"), (0, " and one"))
     ]
-    end = {"candidates": [{"index": 1, "finishReason": "STOP"}], "usageMetadata": {"n": 1}}
     last = {"candidates": [{"index": 0, "finishReason": "MAX_TOKENS"}], "usageMetadata": {"n": 1}}
-    found: list[Any] = []
-    for event in (*fed, end, last):
-        found += reader.feed(b"data: %s\n\n" % json.dumps(event).encode())
-    *chunks, verdict = found
-    assert [chunk.delta for chunk in chunks] == ["one", " and one"]
+    end = {"candidates": [{"index": 1, "finishReason": "STOP"}], "usageMetadata": {"n": 2}}
+    chunks, verdict = streamed(*fed, last, end)
+    assert chunks == ["one", " and one"]
     assert (verdict.value.content, verdict.value.finish_reason) == ("one and one", "MAX_TOKENS")
+    assert verdict.used.raw == {"n": 2}
+
+
+def piece(text: str, finish: str | None = None) -> dict[str, Any]:
+    """An event with its usage so far, which the service tells every time."""
+    candidate = {"content": {"parts": [{"text": text}]}, "finishReason": finish}
+    return {"candidates": [candidate], "usageMetadata": {"candidatesTokenCount": len(text)}}
+
+
+def test_a_stream_goes_on_after_a_reason_to_finish() -> None:
+    """As it does where the service's own tools ran, and with older models at every event."""
+    chunks, verdict = streamed(piece("one", "STOP"), piece(" two"), piece(" three", "STOP"))
+    assert chunks == ["one", " two", " three"]
+    assert (verdict.outcome, verdict.value.content) == (Outcome.OK, "one two three")
+    assert verdict.used.completion_tokens == len(" three")
+
+
+def test_words_after_the_reason_to_finish_want_one_of_their_own() -> None:
+    _, verdict = streamed(piece("one", "STOP"), piece(" and then"))
+    assert verdict.outcome is Outcome.INTERRUPTED
 
 
 def test_logprobs_are_read() -> None:

@@ -24,6 +24,8 @@ from llm_rotate.engine.clock import RealClock
 from llm_rotate.engine.state import open_store
 from tests.redis_server import RedisServer, free_port
 
+from .direct import Clock, direct_store, done
+
 NOW = time.monotonic
 KEY = Candidate(0, "a", ("key:a",), {Scope.KEY: "key:a"})
 LIMITED = Candidate(1, "b", ("key:b",), {Scope.KEY: "key:b"}, (BucketSpec("key:b", rpm=5),))
@@ -354,3 +356,20 @@ def test_a_loop_that_was_busy_itself_does_not_blame_the_server(
         await store.aclose()
 
     asyncio.run(scenario())
+
+
+def test_many_changes_go_in_parts_that_one_timeout_can_bound(server: RedisServer) -> None:
+    with server.client() as client:
+        clock = Clock(client)
+        store, other = direct_store(client, clock), direct_store(client, clock)
+        done(store.catch_up())
+        rest = KeyState(Kind.COOLDOWN, clock.now + 60)
+        store.transition([Change(f"key:{n}", None, rest) for n in range(5_000)], clock.now)
+        parts = []
+        while store.is_owing:
+            commands = store.outgoing([], clock.now)
+            parts.append(sum(len(command.args) // 8 for command in commands))
+            for command in commands:
+                command.heard(store._link.call(command), clock.now)
+        assert parts == [2_000, 2_000, 1_000]
+        assert len(done(other.snapshot())) == 5_000

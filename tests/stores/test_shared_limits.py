@@ -206,3 +206,48 @@ def test_a_server_that_comes_back_with_its_memory_goes_on_where_it_was() -> None
         asyncio.run(scenario())
     finally:
         redis.close()
+
+
+def cut(store: Any, *, is_cut: bool = True) -> None:
+    """The server goes away, or is back and heard."""
+    store._link.is_cut = is_cut
+    if is_cut:
+        store.cut_off()
+    else:
+        done(store.catch_up())
+
+
+def test_what_is_lent_after_a_cut_is_not_counted_at_the_pace_of_a_part(server: RedisServer) -> None:
+    with server.client() as client:
+        clock = Clock(client)
+        one, *others = (direct_store(client, clock) for _ in range(4))
+        asked = key(rpm=600)
+
+        def admitted() -> bool:
+            return isinstance(done(one.admit([asked], clock.now, COST)), Lease)
+
+        for each in (*others, one):
+            done(each.catch_up())
+        cut(one)
+        assert admitted()  # of a quarter
+        cut(one, is_cut=False)
+        for _ in range(600):  # twice a quarter's pace, until the others are gone
+            clock.set(clock.now + 0.2)
+            assert admitted()
+        cut(one)
+        assert all(admitted() for _ in range(40))
+
+
+def test_who_asks_a_server_that_forgot_all_first_is_not_alone(server: RedisServer) -> None:
+    with server.client() as client:
+        clock = Clock(client)
+        one, *others = (direct_store(client, clock) for _ in range(4))
+        asked = key(rpm=40, request_burst=40)
+        for each in (*others, one):
+            done(each.catch_up())
+        client.flushall()
+        clock.set(clock.now + 25)
+        done(one.catch_up())
+        cut(one)
+        answers = [done(one.admit([asked], clock.now, COST)) for _ in range(40)]
+        assert sum(isinstance(each, Lease) for each in answers) == 10

@@ -234,6 +234,10 @@ class HttpxTransport:
             if gate.written:
                 sending.cancel()
             self._tasks.start(drop(sending))
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                outcome = Outcome.SERVER_ERROR if gate.written else Outcome.UNREACHABLE
+                raise TransportError(outcome, "the transport was closed") from None
             raise
 
 
