@@ -308,20 +308,25 @@ class Bounds:
     counts_tokens: bool = True
 
 
-class Carrier(Protocol):
+class Words(Protocol):
     """One kind of request in a dialect's words.
 
     ``encode`` gives the body, shared by all keys of a stage, or raises CapabilityError.
     """
 
     def encode(self, request: Any, endpoint: Endpoint) -> Body: ...
-    def build(self, request: Any, body: Any, ready: Ready, wall: float) -> HttpRequest: ...
     def parse(
         self, request: Any, status: int, headers: Headers, body: bytes, wall: float
     ) -> Verdict[Any]: ...
 
 
-class Operation(Carrier, Protocol):
+class Carrier(Words, Protocol):
+    """The same where no vendor's SDK sends: ``build`` gives what is sent."""
+
+    def build(self, request: Any, body: Any, ready: Ready, wall: float) -> HttpRequest: ...
+
+
+class Operation(Words, Protocol):
     """What a dialect can do beside chat. ``bounds``: the most that the service takes in one."""
 
     def bounds(self, model: str, endpoint: Endpoint) -> Bounds: ...

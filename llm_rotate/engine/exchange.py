@@ -93,7 +93,7 @@ def closed() -> PoolClosedError:
 
 def _carrier(dialect: Dialect, asked: Request) -> Carrier:
     is_chat = type(asked) is ChatRequest or (isinstance(asked, ChatRequest) and dialect.sdk)
-    return cast("Carrier", dialect) if is_chat else operation(dialect, type(asked))
+    return cast("Carrier", dialect if is_chat else operation(dialect, type(asked)))
 
 
 def _completed(verdict: Verdict[Any], answer: Answer) -> Verdict[Any]:
@@ -280,15 +280,16 @@ class HttpExchange:
         readings = dialect.readings(answer.headers, self._judge.wall())
         if readings:
             self._judge.heed(grant, readings, now)
-        patience = max(SHORTEST_WAIT, sent_at + self._timeouts.first_event - now)
+        until = sent_at + self._timeouts.first_event
         try:
             while True:
+                patience = max(SHORTEST_WAIT, until - self._judge.now())
                 raw = await next_bytes(answer, reader, patience)
                 early = read_events(reader, raw)
                 if early:
                     break
-                if raw.strip():
-                    patience = self._timeouts.idle
+                if raw.strip() and not reader.finished:
+                    until = self._judge.now() + self._timeouts.idle
         except BaseException:
             answer.discard()
             raise

@@ -8,12 +8,10 @@ from typing import Any
 
 from ..core.outcome import Outcome
 from ..core.wire import Headers, HttpRequest, Verdict
-from ..providers.gemini_answer import together, usage_of
-from ..providers.jsonio import loads
-from ..providers.reading import as_dict
+from ..providers.gemini_answer import together
 from ..types import ChatResponse, Usage
 from .extra_headers import Pairs, with_headers
-from .google_call import FileCall, SdkCall, complaints_of
+from .google_call import FileCall, SdkCall, complaints_of, usage_in
 from .run import Grant
 from .transport.seam import Answer, Timeouts, Transport, TransportError, Withdrawn
 
@@ -106,9 +104,9 @@ class Crossing:
         answer = SdkAnswer(self._answer.status, self._answer.headers, body, error)
         if response is not None:
             answer.parsed = getattr(response, "parsed", None)
-            if len(self._bodies) > 1 and isinstance(self._call, SdkCall):
-                answer.body = _written(response)
-                answer.usages = [_usage_in(body) for body in self._bodies]
+            if isinstance(self._call, SdkCall) and self._call.usages:
+                answer.body = self._call.whole(response)
+                answer.usages = [*self._call.usages, usage_in(body)]
         return answer
 
     # -- for the SDK
@@ -117,7 +115,10 @@ class Crossing:
         grant = self._grant
         if self._extra:
             request = with_headers(request, self._extra)
-        go = _always if self._bodies else grant.go  # the first answer is paid for
+        go = grant.go
+        if self._bodies:
+            go = _always  # the first answer is paid for
+            self._call.go_on(request.body, bytes(self._bodies[-1]))
         answer = await self._transport.send(request, self._timeouts, go, grant.limit_s)
         self._answer, self._is_whole = answer, False
         if self._call.is_over(answer.status):
@@ -141,18 +142,3 @@ class Crossing:
 
 def _always() -> bool:
     return True
-
-
-def _written(response: Any) -> bytes:
-    """The SDK's response as it would have come in one piece."""
-    written: str = response.model_dump_json(
-        by_alias=True, exclude_none=True, exclude={"sdk_http_response", "parsed"}
-    )
-    return written.encode()
-
-
-def _usage_in(body: bytes | bytearray) -> Usage:
-    try:
-        return usage_of(as_dict(loads(bytes(body))).get("usageMetadata"))
-    except ValueError:
-        return Usage()

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
-from ..core.wire import ChatRequest, ContentRequest, Dialect, Endpoint, FileRequest
+from ..core.wire import Body, ChatRequest, ContentRequest, Dialect, Endpoint, FileRequest
 from ..errors import CapabilityError, ConfigurationError
+from ..providers.gemini_answer import usage_of
 from ..providers.gemini_contents import native
 from ..providers.jsonio import dumps, loads
 from ..providers.reading import as_dict
+from ..types import Usage
 from .google_sdk import genai
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SdkCall:
     """Arguments of ``generate_content``, in the SDK's own types.
 
-    ``is_read``: the SDK reads the answer too, for what it makes of it; ``is_driven``: and may
-    send on its own, calling functions between.
+    ``is_read``: the SDK reads the answer too, for what it makes of it. ``is_taking_turns``: it
+    calls functions and sends on its own; ``usages``: of the turns that are behind it.
     """
 
     model: str
@@ -30,11 +32,30 @@ class SdkCall:
     config: Any
     is_stream: bool
     is_read: bool = False
-    is_driven: bool = False
+    is_taking_turns: bool = False
+    usages: list[Usage] = field(default_factory=list)
 
     def is_over(self, status: int) -> bool:
         """Has the SDK done what it is for, once an answer came?"""
         return status < 300 and not self.is_read
+
+    def go_on(self, body: Body, answer: bytes) -> None:
+        """A turn is over, and ``body`` asks for the next. Who sends the call again begins
+        there: functions are not to be called twice.
+        """
+        self.usages.append(usage_in(answer))
+        if self.is_taking_turns:
+            contents = loads(cast("bytes", body))["contents"]
+            self.contents = read(dumps({"contents": contents, "config": {}})).contents
+
+    def whole(self, response: Any) -> bytes:
+        """The SDK's response as it would have come in one piece."""
+        if self.is_taking_turns and not response.automatic_function_calling_history:
+            response.automatic_function_calling_history = self.contents
+        written: str = response.model_dump_json(
+            by_alias=True, exclude_none=True, exclude={"sdk_http_response", "parsed"}
+        )
+        return written.encode()
 
     async def run(self, client: Any) -> Any:
         """Lets the SDK work."""
@@ -56,12 +77,23 @@ class FileCall:
         """A piece that is refused would be sent again."""
         return status >= 300
 
+    def go_on(self, body: Body, answer: bytes) -> None:
+        """Who sends the file again begins anew: another key has none of it."""
+
     async def run(self, client: Any) -> Any:
         """As :meth:`SdkCall.run`."""
         asked = self.request
         content = io.BytesIO(asked.content) if isinstance(asked.content, bytes) else asked.content
         told = {"mime_type": asked.mime_type, "display_name": asked.display_name}
         return await client.aio.files.upload(file=content, config=told)
+
+
+def usage_in(answer: bytes) -> Usage:
+    """Of an answer that the SDK has read."""
+    try:
+        return usage_of(as_dict(loads(answer)).get("usageMetadata"))
+    except ValueError:
+        return Usage()
 
 
 def sdk_call(dialect: Dialect, request: ChatRequest, endpoint: Endpoint) -> SdkCall:
@@ -103,7 +135,8 @@ def _content_call(request: ContentRequest) -> SdkCall:
     config = _config(request)
     calls_functions = any(map(callable, config.tools or ())) and not _is_off(config)
     _alone(config, calls_functions=calls_functions)
-    is_driven = calls_functions or bool(getattr(config, "automatic_continuation", None))
+    continues = bool(getattr(config, "automatic_continuation", None))
+    is_driven = calls_functions or continues
     if is_driven and request.stream:
         raise CapabilityError(
             "generate_content_stream cannot carry calls of functions or continuations by the "
@@ -115,7 +148,8 @@ def _content_call(request: ContentRequest) -> SdkCall:
     )
     is_read = is_driven or (has_schema and not request.stream)
     contents = [_content(item) for item in native(request.messages)]
-    return SdkCall(request.model, contents, config, request.stream, is_read, is_driven)
+    takes_turns = calls_functions and not continues
+    return SdkCall(request.model, contents, config, request.stream, is_read, takes_turns)
 
 
 def _content(item: Any) -> Any:

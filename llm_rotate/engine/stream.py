@@ -14,7 +14,7 @@ from ..core.wire import Verdict
 from ..errors import LMRotateError, StreamInterruptedError
 from ..types import ChatResponse, StreamChunk
 from . import endings
-from .exchange import Opened, next_bytes, read_events
+from .exchange import SHORTEST_WAIT, Opened, next_bytes, read_events
 from .judge import Judge
 from .run import Grant, Run
 from .transport.seam import TransportError
@@ -50,6 +50,7 @@ class ChatStream:
         self._is_over = False
         self._response: ChatResponse | None = None
         self._handed = 0
+        self._heard_at = 0.0
 
     @property
     def response(self) -> ChatResponse:
@@ -124,18 +125,23 @@ class ChatStream:
         self._grant = self._run.last_grant
         self._opened = cast("Opened", verdict.value)
         self._queue.extend(self._opened.early)
+        self._heard_at = self._judge.now()
 
     async def _read(self) -> None:
-        opened = self._opened
+        opened, idle_s = self._opened, self._idle_s()
         assert opened is not None  # noqa: S101 - for the type checker: _open ran before
+        if opened.reader.finished:  # pings keep nobody waiting for what is whole
+            idle_s = max(SHORTEST_WAIT, self._heard_at + idle_s - self._judge.now())
         try:
-            raw = await next_bytes(opened.answer, opened.reader, self._idle_s())
+            raw = await next_bytes(opened.answer, opened.reader, idle_s)
         except TransportError as error:
             broken: Verdict[ChatResponse] = Verdict(Outcome.INTERRUPTED, message=str(error))
             broken.error = error.__cause__ or error
             self._queue.append(broken)
             return
         self._queue.extend(read_events(opened.reader, raw))
+        if self._queue:
+            self._heard_at = self._judge.now()
 
     async def _end(self, verdict: Verdict[ChatResponse]) -> StreamChunk:
         """The last chunk of a good stream; otherwise raises."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..core.outcome import Outcome
-from ..core.wire import Body, Bounds, Endpoint, FileRequest, Headers, HttpRequest, Ready, Verdict
+from ..core.wire import Body, Bounds, Endpoint, FileRequest, Headers, Verdict
 from ..types import UploadedFile
 from .faults import GEMINI, broken, judge
 from .jsonio import loads
@@ -20,9 +18,6 @@ class GeminiFiles:
         if endpoint.auth == "google":
             cannot("gemini at Vertex", "file uploads; it reads files from Cloud Storage (gs://...)")
         return b""
-
-    def build(self, request: Any, body: Any, ready: Ready, wall: float) -> HttpRequest:
-        raise NotImplementedError("the SDK sends files")
 
     def bounds(self, model: str, endpoint: Endpoint) -> Bounds:  # noqa: ARG002 - one file at a time
         return Bounds(count=1)

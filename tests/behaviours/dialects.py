@@ -35,6 +35,8 @@ OTHER = {
 
 # providers that answer a wrong key with another status than 401
 REFUSED_AS = {"aws_bedrock": 403, "google_ai_studio": 400}
+# providers whose streams end with their last byte, and by nothing before it
+ENDING_UNSAID = ("google_ai_studio",)
 # providers whose answers say what is left of their limits
 TELLING = ("openai", "anthropic", "openai_responses")
 

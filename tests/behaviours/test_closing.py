@@ -11,7 +11,7 @@ import pytest
 
 from llm_rotate.core.events import Event, EventKind
 
-from .dialects import each_dialect, health_of
+from .dialects import ENDING_UNSAID, each_dialect, health_of
 from .doors import asked, fake_time, read, sends, sockets, text
 from .wires import WIRES, whole
 from .world import HELLO
@@ -186,7 +186,7 @@ def test_S06_a_server_that_pings_for_ever_after_the_end_is_left(provider):
     async def scenario() -> None:
         stream = opened(world)
         assert text(await read(stream, [])) == stream.response.content == "all of it"
-        assert world.clock.now() <= 1000.25
+        assert world.clock.now() <= (1060.25 if provider in ENDING_UNSAID else 1000.25)
 
     with fake_time(provider=provider) as world:
         pings_for_ever(world)
@@ -197,6 +197,7 @@ def test_S06_a_server_that_pings_for_ever_after_the_end_is_left(provider):
 @each_dialect
 def test_S06_cancelled_while_the_server_closes_the_answer_is_counted(provider):
     heard: list[Event] = []
+    is_counted = provider not in ENDING_UNSAID  # there it is the answer's end that is cut off
 
     async def scenario() -> None:
         stream = opened(world)
@@ -205,14 +206,15 @@ def test_S06_cancelled_while_the_server_closes_the_answer_is_counted(provider):
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
-        assert stream.response.content == "all of it"
+        if is_counted:
+            assert stream.response.content == "all of it"
 
     with fake_time(provider=provider) as world, world.lm.listen(heard.append):
         pings_for_ever(world)
         world.run(scenario)
         total = world.lm.usage_summary_sync()["total"]
-        assert (total["successes"], total["failures"]) == (1, 0)
-        assert total["completion_tokens"] > 0
+        assert (total["successes"], total["failures"]) == (int(is_counted), 0)
+        assert (total["completion_tokens"] > 0) is is_counted
     assert endings(heard) == [""]
 
 

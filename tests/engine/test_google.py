@@ -376,6 +376,23 @@ def test_functions_are_called_when_asked_and_the_usage_is_that_of_all(
     assert isinstance(answer.raw, dict)
 
 
+def test_a_refusal_between_calls_of_functions_does_not_call_them_again(sim: Simulator) -> None:
+    lm = sim.pool(["k1", "k2"], provider="google_ai_studio", strategy="round_robin")
+    sim.key("k1").then(200).then(429)
+    answer = lm.generate_content_sync(
+        MODEL, WEATHER, tools=[weather], disable_automatic_function_calling=False
+    )
+    assert (CALLS, [seen.key for seen in sim.log]) == (["text"], ["k1", "k1", "k2"])
+    assert [attempt.status for attempt in answer.attempts] == [429, 200]
+    assert sim.log[1].body == sim.log[2].body
+    assert answer.usage.total_tokens == sim.tokens()
+    told = [
+        part for each in answer.raw["automaticFunctionCallingHistory"] for part in each["parts"]
+    ]
+    kinds = ("text", "functionCall", "functionResponse")
+    assert [kind for part in told for kind in kinds if kind in part] == [*kinds]
+
+
 def test_a_stream_calls_no_functions(lm: LMRotate) -> None:
     told: dict[str, Any] = {"tools": [weather], "disable_automatic_function_calling": False}
     with pytest.raises(CapabilityError, match="use generate_content"):
