@@ -20,6 +20,7 @@ FIRST_OUTPUT_TOKENS = 512
 OUTPUT_SHARE = 0.8  # of a model's answers are at most as long as is reserved
 MOST_TOKENS = 10**9  # whatever a caller or a counter says: sums of them stay numbers
 OUTPUTS_KEPT = 100
+MOST_MODELS = 4096  # corrected at a time: names of models come from callers
 OUTPUTS_NEEDED = 5
 KEPT = 0.98  # of the past's weight, per answer: about fifty answers count
 PRIOR_UNITS = 2_000.0
@@ -95,6 +96,8 @@ class Estimator:
         """An answer came with its usage: the next estimates are the better for it."""
         known = self._models.get(model)
         if known is None:
+            if len(self._models) >= MOST_MODELS:
+                self._models.clear()  # those in use are corrected again by their next answers
             known = self._models[model] = _Model()
         if units > 0.0 and 0 < used.input <= LARGEST_RATIO * units:
             known.units = KEPT * known.units + units

@@ -109,7 +109,9 @@ class StateStore(Protocol):
 
     - ``admit``: the first of the window that may go, atomically; takes the probation trials
       it needs (one at a time per subject) and reserves ``cost`` and a slot of its buckets.
-      Trials and slots last LEASE_SECONDS unless renewed.
+      Trials and slots last LEASE_SECONDS unless renewed. ``patience_s``: how long a call whose
+      turn it is in this process will wait; so long others must not take what a large request
+      waits for. 0.0: it only looks.
     - ``decide`` frees the trials and applies the changes, ``settle`` does so too if nothing
       has, and ends the lease, correcting what it reserved to ``owed`` (None: nothing was
       sent); neither awaits, raises, or acts twice for a lease.
@@ -127,7 +129,11 @@ class StateStore(Protocol):
     """
 
     async def admit(
-        self, candidates: Sequence[Candidate], now: float, cost: Tokens = FREE
+        self,
+        candidates: Sequence[Candidate],
+        now: float,
+        cost: Tokens = FREE,
+        patience_s: float = 0.0,
     ) -> Lease | Refused: ...
     def is_fresh(self, lease: Lease, now: float) -> bool: ...
     def decide(self, lease: Lease, changes: Sequence[Change], now: float) -> None: ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from ..core.bucket import Tokens
@@ -60,8 +62,7 @@ class Judge:
         self.live: dict[str, Grant] = {}
         self._consequences = Consequences(store)
         self._clock = clock
-        self._renewal_until = 0.0
-        self._counting = threading.Lock()
+        self._renewing: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -81,16 +82,17 @@ class Judge:
         self.live.clear()
         self.bell.forget()
         self.room.forget()
-        self._renewal_until = 0.0
-        self._counting = threading.Lock()
+        self._renewing = weakref.WeakSet()
 
     # -- a lease's life
 
     def lent(self, grant: Grant) -> None:
         """The grant's request is about to be sent."""
         self.live[grant.lease.id] = grant
-        if grant.started >= self._renewal_until:
-            self._renew()
+        loop = asyncio.get_running_loop()
+        if loop not in self._renewing:
+            self._renewing.add(loop)
+            self._clock.call_later(RENEW_SECONDS, partial(self._renew, loop))
         if self.herald.listeners:
             self.herald.attempt_started(grant)
 
@@ -187,29 +189,23 @@ class Judge:
             tally = self.ledger.tally(stage.provider.name, grant.key.key_id, stage.model)
             stage.tallies[index] = tally
         if fault.effect is Effect.CLEAR:
-            with self._counting:
-                tally.answered(verdict.used)
-                self.ledger.touched.add(tally)
+            self.ledger.answered(tally, verdict.used)
             first = grant.first_s if grant.first_s is not None else seconds
             stage.note(index, False, first, verdict.used.total_tokens if verdict.used else 0)
         elif fault.blame is not Blame.CALLER:
-            with self._counting:
-                tally.failures += 1
-                self.ledger.touched.add(tally)
+            self.ledger.failed(tally)
             if fault.blame is Blame.PROVIDER:
                 stage.note(index, True, seconds)
         grant.run.call.attempts.append(_attempt(grant, verdict, seconds))
 
-    # -- renewal: one timer for all calls in flight, none when there are none
+    # -- renewal: one timer in each loop while calls are in flight, for a loop may end before others
 
-    def _renew(self) -> None:
-        now = self._clock.now()
+    def _renew(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self.live:
-            self._renewal_until = 0.0
+            self._renewing.discard(loop)
             return
-        self.store.renew([grant.lease for grant in list(self.live.values())], now)
-        self._renewal_until = now + 2 * RENEW_SECONDS
-        self._clock.call_later(RENEW_SECONDS, self._renew)
+        self.store.renew([grant.lease for grant in list(self.live.values())], self._clock.now())
+        self._clock.call_later(RENEW_SECONDS, partial(self._renew, loop))
 
     # -- news
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from ..core.pool import Counts
 from ..types import Usage
 
+MOST_ROWS = 20_000  # kept apart: names of models come from callers
+OTHERS = "(others)"  # what all further models of a key are counted as, also in tally.lua
 Price = Callable[[str, str, Usage], float | None]
 
 
@@ -49,36 +52,54 @@ class Tally:
 
 
 class Ledger:
-    """All tallies, and the summary made from them."""
+    """All tallies. Any thread counts."""
 
     def __init__(self) -> None:
         self._tallies: dict[Name, Tally] = {}
-        self.touched: set[Tally] = set()
+        self._touched: set[Tally] = set()
+        self._lock = threading.Lock()
 
     def tally(self, provider: str, key_id: str, model: str | None) -> Tally:
         """The row for one key and model, made at first use."""
         name = (provider, key_id, model or "")
         found = self._tallies.get(name)
         if found is None:
+            if len(self._tallies) >= MOST_ROWS:
+                name = (provider, key_id, OTHERS)
             found = self._tallies.setdefault(name, Tally(name))
         return found
 
+    def answered(self, row: Tally, usage: Usage | None) -> None:
+        """One more success, with the tokens it took."""
+        with self._lock:
+            row.answered(usage)
+            self._touched.add(row)
+
+    def failed(self, row: Tally) -> None:
+        """One more attempt that was refused or failed."""
+        with self._lock:
+            row.failures += 1
+            self._touched.add(row)
+
     def counts(self) -> Counts:
         """What this process counted, by name."""
-        return {name: row.counts() for name, row in list(self._tallies.items())}
+        with self._lock:
+            return {name: row.counts() for name, row in list(self._tallies.items())}
 
     def unsaid(self) -> Counts:
         """What was counted since this was last asked."""
-        touched, self.touched = self.touched, set()
         more = {}
-        for row in touched:
-            now = row.counts()
-            more[row.name] = tuple(a - b for a, b in zip(now, row.said, strict=True))
-            row.said = now
+        with self._lock:
+            for row in self._touched:
+                now = row.counts()
+                more[row.name] = tuple(a - b for a, b in zip(now, row.said, strict=True))
+                row.said = now
+            self._touched = set()
         return more
 
     def forget(self) -> None:
         """After a fork: what was counted so far, the parent says."""
+        self._lock = threading.Lock()
         self.unsaid()
 
 

@@ -71,8 +71,9 @@ class Link:
             return
         for loop, wire in list(self._wires.items()):
             if loop.is_running():
-                loop.call_soon_threadsafe(wire.soon)
-                return
+                with suppress(RuntimeError):  # it closed this moment: the next one is asked
+                    loop.call_soon_threadsafe(wire.soon)
+                    return
 
     def later(self) -> None:
         """What the store counted is said within a second."""
@@ -131,7 +132,8 @@ class Link:
             elif loop.is_closed():
                 self._wires.pop(loop).abort()
             else:
-                loop.call_soon_threadsafe(wire.abort)
+                with suppress(RuntimeError):  # it closed this moment
+                    loop.call_soon_threadsafe(wire.abort)
 
 
 class _Wire:

@@ -129,9 +129,11 @@ class Rotation:
     async def _admit(
         self, run: Run, stage: Stage, visit: Visit, skip: AbstractSet[int]
     ) -> Lease | None:
-        size, asked, cost = 1, 0, visit.cost or FREE
+        is_waiting = run.place is not None
+        size, asked, cost = WIDE_WINDOW if is_waiting else 1, 0, visit.cost or FREE
         while True:
             now, epoch = self._clock.now(), stage.epoch
+            patience = self._latest(run, now) - now if is_waiting else 0.0
             endings.check_deadline(run, now)
             candidates = stage.window(now, size, skip, run.plan.affinity)
             if not candidates and stage.full:
@@ -140,7 +142,7 @@ class Rotation:
                 asked += len(candidates)
             if not candidates:
                 return None
-            answer = await self._store.admit(candidates, now, cost)
+            answer = await self._store.admit(candidates, now, cost, patience)
             if isinstance(answer, Lease):
                 stage.charge(answer.candidate.index)
                 return answer

@@ -19,6 +19,7 @@ from ..errors import ConfigurationError
 THREAD = "llm_rotate-tiktoken"
 # Of a longer text this many characters are counted, half at each end: 0.3 ms of prose.
 SAMPLED = 8_000
+MOST_MODELS = 4096  # looked up at a time: their names come from callers
 # Where tiktoken gets its encodings; it names the files of its cache by the hash of this.
 _SOURCE = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 # Encodings that are another's with more special tokens, which no text has.
@@ -75,10 +76,12 @@ class Tiktoken:
     def __call__(self, model: str, text: str) -> int | None:
         name = model.rpartition("/")[2]  # brokers write openai/gpt-4o
         if name not in self._encodings:
+            if len(self._encodings) >= MOST_MODELS:
+                self._encodings.clear()
             self._encodings[name] = None
             with suppress(RuntimeError):  # no thread is to be had, as at the program's end
                 threading.Thread(target=self._learn, args=(name,), name=THREAD, daemon=True).start()
-        encoding = self._encodings[name]
+        encoding = self._encodings.get(name)
         return None if encoding is None else _counted(encoding, text)
 
     def _learn(self, model: str) -> None:

@@ -48,7 +48,9 @@ class Batch:
         )
         number = self._lists.setdefault(listed, len(self._lists) + 1)
         inward, outward, dollars = ask.cost
-        self._requests.append(f"{ask.id} {number} {inward} {outward} {dollars!r}")
+        self._requests.append(
+            f"{ask.id} {number} {inward} {outward} {dollars!r} {ask.patience_s!r}"
+        )
 
     def number(self, candidate: Candidate, is_barred: bool) -> int:
         """The candidate's place in the call."""

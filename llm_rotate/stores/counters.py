@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ..core.pool import Counts
 
@@ -77,6 +78,7 @@ def counts_of(reply: Sequence[bytes]) -> Counts:
     """All counts of all processes: a field is a name and which count of it."""
     found: dict[tuple[str, ...], list[int]] = {}
     for field, count in zip(reply[::2], reply[1::2], strict=True):
-        *name, place = json.loads(field)
-        found.setdefault(tuple(name), [0] * COUNTS)[int(place)] = int(count)
+        with suppress(ValueError, TypeError, IndexError):  # who knows who wrote it
+            provider, key_id, model, place = json.loads(field)
+            found.setdefault((provider, key_id, model), [0] * COUNTS)[place] = int(count)
     return found

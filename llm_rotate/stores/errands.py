@@ -52,13 +52,15 @@ class Command:
 class Ask:
     """One admission on its way. Without candidates it only asks for news. ``answer`` is
     None until the server has spoken. ``barred``: what this process alone knows against
-    candidates, by their place. ``cost``: what the request takes of its limits.
+    candidates, by their place. ``cost``: what the request takes of its limits;
+    ``patience_s``: how long it may hold others up for them.
     """
 
     id: str
     candidates: Sequence[Candidate] = ()
     barred: Mapping[int, Blocked] = field(default_factory=dict)
     cost: Tokens = FREE
+    patience_s: float = 0.0
     answer: Lease | Refused | None = None
 
 

@@ -35,7 +35,11 @@ class MemoryStore:
         self._changed = 0
 
     async def admit(
-        self, candidates: Sequence[Candidate], now: float, cost: Tokens = FREE
+        self,
+        candidates: Sequence[Candidate],
+        now: float,
+        cost: Tokens = FREE,
+        patience_s: float = 0.0,  # noqa: ARG002 - in one process a queue keeps the order
     ) -> Lease | Refused:
         """The first candidate that may go, as a Lease; else why each may not."""
         blocked = []

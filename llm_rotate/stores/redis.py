@@ -10,7 +10,7 @@ from ..core.bucket import BucketSpec, Tokens
 from ..core.keystate import Change, KeyState
 from ..core.learned import Reading
 from ..core.limits import Room
-from ..core.pool import FREE, Candidate, Counts, Lease, Refused
+from ..core.pool import FREE, LEASE_SECONDS, Candidate, Counts, Lease, Refused
 from ..errors import StoreError
 from .accounts import Accounts
 from .batch import LOCAL
@@ -32,12 +32,17 @@ class RedisStore(Conversation):
         self._raises = raises
 
     async def admit(
-        self, candidates: Sequence[Candidate], now: float, cost: Tokens = FREE
+        self,
+        candidates: Sequence[Candidate],
+        now: float,
+        cost: Tokens = FREE,
+        patience_s: float = 0.0,
     ) -> Lease | Refused:
         """The first candidate that may go, as a Lease; else why each may not."""
         link = self._link
         if not link.is_cut:
-            ask = Ask(self._new_id(), candidates, self._barred(candidates, now), cost)
+            barred = self._barred(candidates, now)
+            ask = Ask(self._new_id(), candidates, barred, cost, min(patience_s, LEASE_SECONDS))
             try:
                 await link.ask(ask)
             except BaseException:  # cancelled, perhaps with the answer already here

@@ -94,6 +94,29 @@ def test_D01_what_one_worker_did_not_use_another_may_take(sim, redis) -> None:
     run(scenario)
 
 
+def test_who_goes_elsewhere_keeps_no_other_worker_from_a_key(sim, redis) -> None:
+    """A request of a large part of a key's limit finds no room there, and is served by another."""
+
+    async def scenario() -> None:
+        async with two_keys(sim, redis.url) as here, two_keys(sim, redis.url) as there:
+            sim.key("a").slow(0.5)
+            large = asyncio.create_task(tried(here, 1, max_tokens=300))
+            await until(lambda: asyncio.sleep(0, sim.requests()))
+            assert await served(here, 2, max_tokens=300) == ["b", "b"]
+            sim.key("a").heal()
+            assert set(await served(there, 2, max_tokens=5, max_wait_seconds=0)) == {"a", "b"}
+            assert await large == 1
+
+    run(scenario)
+
+
+def two_keys(sim: Simulator, url: str) -> LMRotate:
+    config = registry(sim, url, ["a", "b"])
+    for key in config.keys:
+        key.limits = LimitsConfig(tpm=1000, token_burst=500)
+    return LMRotate(config, seams=Seams(rng=NoJitter()))
+
+
 def test_a_worker_that_waits_for_a_slot_hears_that_another_gave_one_back(sim, redis) -> None:
     async def scenario() -> None:
         sim.key("a").slow(0.5)

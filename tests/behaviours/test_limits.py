@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_rotate import ChatResponse, LMRotateConfig, NoAvailableKeyError, RequestTooLargeError
+from llm_rotate.stores.memory import MemoryStore
 from llm_rotate.testing import Scripted
 from llm_rotate.testing.clock import EPOCH
 
@@ -164,6 +165,22 @@ def test_L01_a_stream_holds_its_slot_until_it_is_over(provider: str) -> None:
 
 
 # -- L02
+
+
+def test_L01_a_slot_is_kept_in_its_own_loop_though_another_had_calls_before() -> None:
+    world = limited({"a": {"limits": {"max_concurrency": 1}}})
+
+    async def short() -> None:
+        await world.chat()
+
+    async def long() -> None:
+        async with world.lm.acquire(provider="openai"):
+            await asyncio.sleep(100)
+            with pytest.raises(NoAvailableKeyError):
+                await world.chat(max_wait_seconds=0)
+
+    world.run(short)
+    world.run(long)
 
 
 @each_dialect
@@ -395,6 +412,26 @@ def test_L04_a_large_request_is_not_starved_by_small_ones(provider: str) -> None
 
     world.run(scenario)
     assert done.index("large") <= 4
+
+
+def test_L04_only_a_call_that_waits_asks_other_workers_to_wait_for_it(monkeypatch) -> None:
+    world = limited({"a": {"limits": {"rpm": 1}}})
+    asked: list[float] = []
+    admit = MemoryStore.admit
+
+    async def noting(*arguments: Any) -> Any:
+        asked.append(arguments[-1])
+        return await admit(*arguments)
+
+    monkeypatch.setattr(MemoryStore, "admit", noting)
+
+    async def scenario() -> None:
+        await world.chat(max_wait_seconds=90)
+        await world.chat(max_wait_seconds=90)
+
+    world.run(scenario)
+    assert asked[:2] == [0.0, 0.0]  # both looked
+    assert asked[2:] == [pytest.approx(90.0 - WINDOW, abs=2.0)]
 
 
 @each_dialect

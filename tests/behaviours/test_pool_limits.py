@@ -9,9 +9,10 @@ import pytest
 
 from llm_rotate import LMRotateConfig, NoAvailableKeyError
 from llm_rotate.config.entries import LimitsConfig, QuotaGroupConfig
+from llm_rotate.core import estimate
 from llm_rotate.core.learned import Reading, of_scope
 from llm_rotate.core.meter import REQUESTS
-from llm_rotate.engine import quotas
+from llm_rotate.engine import ledger, quotas
 
 from .world import HELLO, World
 
@@ -99,6 +100,24 @@ def test_limits_of_models_that_callers_name_do_not_add_up(monkeypatch) -> None:
         await world.chat(model="ft:gpt-0", provider="openai")  # forgotten, and told again
         with pytest.raises(NoAvailableKeyError):
             await world.chat(model="ft:gpt-0", provider="openai", max_wait_seconds=0)
+
+    world.run(scenario)
+
+
+def test_counts_and_estimates_of_models_that_callers_name_do_not_add_up(monkeypatch) -> None:
+    monkeypatch.setattr(ledger, "MOST_ROWS", 20)
+    monkeypatch.setattr(estimate, "MOST_MODELS", 20)
+    world = pool({"tpm": 10**6}, ("a",))
+
+    async def scenario() -> None:
+        for number in range(100):
+            await world.chat(model=f"ft:gpt-{number}", provider="openai")
+        usage = await world.lm.usage_summary()
+        assert len(usage["by_model"]) == 21
+        assert usage["by_model"]["ft:gpt-3"]["successes"] == 1
+        assert usage["by_model"]["(others)"]["successes"] == 80
+        assert usage["by_key"]["a"]["successes"] == usage["total"]["successes"] == 100
+        assert len(world.lm._pool.judge.books.estimator._models) <= 20
 
     world.run(scenario)
 

@@ -14,7 +14,7 @@ from llm_rotate.core.bucket import BucketSpec, Tokens
 from llm_rotate.core.keystate import Change, KeyState, Kind
 from llm_rotate.core.learned import Reading
 from llm_rotate.core.outcome import Scope
-from llm_rotate.core.pool import Candidate, Lease
+from llm_rotate.core.pool import Candidate, Lease, Refused
 from llm_rotate.engine.clock import RealClock
 from llm_rotate.engine.state import open_store
 from tests.redis_server import RedisServer
@@ -117,7 +117,7 @@ def test_L04_a_large_request_of_one_worker_is_not_starved_by_small_ones_of_anoth
             store = min(asks_at, key=lambda each: asks_at[each])
             clock.set(asks_at[store] + 0.001)
             cost = Tokens(1000, 500) if store is large else Tokens(50, 50)
-            answer = done(store.admit([asked], clock.now, cost))
+            answer = done(store.admit([asked], clock.now, cost, 60.0 if store is large else 0.0))
             if store is large and isinstance(answer, Lease):
                 break
             if isinstance(answer, Lease):
@@ -128,6 +128,29 @@ def test_L04_a_large_request_of_one_worker_is_not_starved_by_small_ones_of_anoth
                 asks_at[store] = min(answer.blocked[0].until, clock.now + 0.7)
         assert clock.now < began + 60 + 20
         assert served > 55
+        client.flushdb()
+
+
+@pytest.mark.parametrize(
+    ("patience_s", "limits"),
+    [(0.0, {}), (5.0, {}), (60.0, {"tpd": 300})],
+    ids=["looks only", "waits less", "waits for a day"],
+)
+def test_a_large_request_that_does_not_wait_keeps_nobody_out(
+    server: RedisServer, patience_s: float, limits: dict[str, int]
+) -> None:
+    with server.client() as client:
+        clock = Clock(client)
+        large, small = (direct_store(client, clock) for _ in range(2))
+        asked = key(tpm=600, token_burst=200, **limits)
+        asked = replace(asked, resets=lambda now: (now + 9e3, now + 95e3))
+        assert isinstance(done(small.admit([asked], clock.now, Tokens(90, 100))), Lease)
+        answer = done(large.admit([asked], clock.now, Tokens(90, 60), patience_s))
+        assert isinstance(answer, Refused)
+        assert answer.blocked[0].until > clock.now + 5.0
+        for _ in range(5):
+            clock.set(clock.now + 1.0)
+            assert isinstance(done(small.admit([asked], clock.now, Tokens(1, 1))), Lease)
         client.flushdb()
 
 

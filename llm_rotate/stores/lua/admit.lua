@@ -4,15 +4,15 @@
 --   per bucket its name, its limits (see FIELDS), seconds until the next two ends of its day
 --     ("": it has none),
 --   per candidate "flag subject# ... |bucket# ..." ("-": it may not go for reasons of its own),
---   per list "candidate# candidate# ...", per request "lease_id list# input output dollars".
+--   per list "candidate# candidate# ...", per request "lease_id list# input output dollars
+-- patience" (seconds for which it may keep others from what it waits for).
 -- Reply: now, epoch, count, news {subject, state, ...}, per request {place in its list,
 -- version or versiont (a trial) of each subject}, or 0, or where limits may be the reason
 -- {0, per candidate of its list {bucket#, seconds, seconds for the smallest, the limit's
 -- name, the limit, what is taken of it, 1 if learned} or 0}; per candidate {subject#, ms, 1
 -- if a trial} or 0.
 local values = redis.call('MGET', unpack(KEYS))
-local epoch = epoch_of(values[1])
-local count = tonumber(values[1] and values[2] or 0)
+local epoch, count = life(values[1], values[2])
 
 -- What is gone is no news any more: names of models come from callers, and would add up.
 local function news(since)
@@ -30,7 +30,7 @@ local function news(since)
         redis.call('ZREM', KEYS[3], subject)
       end
       found[#found + 1] = subject
-      found[#found + 1] = value and string.sub(subject, 1, 5) ~= 'room|' and value or ''
+      found[#found + 1] = value and string.find(value, PATTERN) and value or ''
     end
   end
   return found
@@ -130,7 +130,8 @@ end
 
 -- A request of a large part of a limit waits until much room is there at once. While it
 -- does, the requests of other workers (who keep the order of their own) must not take it: the
--- first that waits claims the bucket until then and a moment longer.
+-- first that waits claims the bucket until then and a moment longer. Who will not wait so long
+-- claims nothing, or it would keep all others out for nobody.
 local CLAIM_S, LOOK_AGAIN_S, LARGE = 1, 0.25, 0.5
 
 local function worker_of(lease)
@@ -150,12 +151,12 @@ local function large_part(bucket, cost)
   end
 end
 
-local function claim(candidate, cost, who, wait)
+local function claim(candidate, cost, who, till)
   for _, limit in ipairs(candidate.limits) do
     local bucket = bucket_of(limit.name)
     local before, name = claim_of(bucket), large_part(bucket, cost)
-    if name and wait < INF and (not before or before.who == who) then
-      bucket.claim = {who = who, till = seconds + wait + CLAIM_S, limit = name}
+    if name and (not before or before.who == who) then
+      bucket.claim = {who = who, till = till, limit = name}
       changed[limit.name] = true
     end
   end
@@ -236,7 +237,7 @@ local function lent(lease, list)
   end
 end
 
-local function answer(lease, list, cost)
+local function answer(lease, list, cost, patience)
   local before = lent(lease, list)
   if before then
     return before == GIVEN_BACK and 0 or lend(list[before], lease, before)
@@ -257,8 +258,8 @@ local function answer(lease, list, cost)
     end
     reasons[place + 1] = full
   end
-  if next_one then
-    claim(next_one, cost, who, soonest)
+  if next_one and soonest <= patience then
+    claim(next_one, cost, who, seconds + soonest + CLAIM_S)
   end
   for _, candidate in ipairs(list) do
     candidate.is_asked = true
@@ -268,10 +269,10 @@ end
 
 local answers = {}
 for i = row + 1, #ARGV do
-  local lease, number, input, output, dollars =
-    string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%S+) (%S+)$')
+  local lease, number, input, output, dollars, patience =
+    string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%S+) (%S+) (%S+)$')
   local cost = {tonumber(input), tonumber(output), tonumber(dollars)}
-  answers[#answers + 1] = answer(lease, lists[tonumber(number)], cost)
+  answers[#answers + 1] = answer(lease, lists[tonumber(number)], cost, tonumber(patience))
 end
 keep_buckets()
 

@@ -7,8 +7,7 @@
 -- Reply: now, epoch, count before, count after, then per change 1 (done) or 0 (another
 -- version stands) and the state as it now is.
 local values = redis.call('MGET', unpack(KEYS))
-local epoch = epoch_of(values[1])
-local before = tonumber(values[1] and values[2] or 0)
+local epoch, before = life(values[1], values[2])
 local count = before
 local lease_ms = tonumber(ARGV[2])
 

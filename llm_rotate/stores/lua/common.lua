@@ -6,10 +6,12 @@
 -- A state: version|kind|until|since|trial|trial_until|op|rest; times are milliseconds of
 -- this server's clock. What a kind means, and what follows from what, is the callers'
 -- business: here are only versions, deadlines and who holds the one trial.
+-- Whatever stands at a key and is not what belongs there counts as nothing and is written anew:
+-- a script that fails cuts its worker off, for as long as the value lives.
 local SHARED_MS = 2592000000 -- 30 days: an abandoned namespace goes by itself
 local KEPT_MS = 86400000 -- 1 day beyond a rest's end
 local FOREVER = 9000000000000000
-local PATTERN = '^(%d+)|(%u)|(%d+)|(%-?%d+)|([^|]*)|(%d+)|([^|]*)|(.*)$'
+local PATTERN = '^(%d+)|([ACQPD])|(%d+)|(%-?%d+)|([^|]*)|(%d+)|([^|]*)|(.*)$'
 
 local moment = redis.call('TIME')
 local now = moment[1] * 1000 + math.floor(moment[2] / 1000)
@@ -35,15 +37,22 @@ local function written(state)
     state.trial, whole(state.trial_till), state.op, state.rest}, '|')
 end
 
--- The namespace's life so far: a new one begins when the server has lost it.
-local function epoch_of(known)
-  if known then
-    return known
+-- The value of a key, also where that is no string. false: nothing.
+local function value_of(key)
+  return redis.call('MGET', key)[1]
+end
+
+-- The namespace's life so far, and its count of changes: a new one begins when the server has
+-- lost it.
+local function life(epoch, count)
+  count = tonumber(count or 0)
+  if epoch and string.find(epoch, '^%d+$') and count then
+    return epoch, count
   end
-  local epoch = moment[1] .. string.format('%06d', moment[2])
+  epoch = moment[1] .. string.format('%06d', moment[2])
   redis.call('SET', KEYS[1], epoch, 'PX', SHARED_MS)
   redis.call('DEL', KEYS[2], KEYS[3])
-  return epoch
+  return epoch, 0
 end
 
 -- One more thing that all should hear of: a subject's state, or room under a limit.

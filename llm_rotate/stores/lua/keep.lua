@@ -3,7 +3,7 @@
 -- also shows whether one can. Reply: how many are there.
 local PRESENT_MS = 60000
 local workers = SPACE .. 'workers'
-redis.call('SET', KEYS[1], epoch_of(redis.call('GET', KEYS[1])), 'PX', SHARED_MS)
+redis.call('SET', KEYS[1], (life(value_of(KEYS[1]))), 'PX', SHARED_MS)
 for i = 2, #KEYS do
   redis.call('PEXPIRE', KEYS[i], SHARED_MS)
 end

@@ -9,8 +9,7 @@
 -- those that were turned away.
 local LONGEST_RESET, LARGEST, LATE_RESET, SLIDING, FEWEST_TO_GUESS = 90000, 1e15, 1.1, 0.9, 10
 local WORDS = 6
-local epoch = epoch_of(redis.call('GET', KEYS[1]))
-local before = tonumber(redis.call('GET', KEYS[2]) or 0)
+local epoch, before = life(value_of(KEYS[1]), value_of(KEYS[2]))
 local count = before
 local roomy = {}
 
