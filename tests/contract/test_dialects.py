@@ -19,7 +19,7 @@ from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.testing.bedrock_wire import event_frame, frame
 from llm_rotate.types import ChatResponse, StreamChunk
-from tests.behaviours.dialects import OTHER, PROVIDERS, SERVICES
+from tests.behaviours.dialects import ADDRESSES, OTHER, PROVIDERS
 from tests.behaviours.wires import WIRES
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -288,7 +288,7 @@ def test_every_dialect_has_a_case() -> None:
 def test_every_dialect_joins_in_the_behaviours() -> None:
     """Rotation, streams, calls and first steps are proved with a provider of each."""
     assert set(PROVIDERS) == set(DIALECTS)
-    assert set(OTHER) == set(WIRES) == set(SERVICES.values()) >= set(PROVIDERS.values())
+    assert set(OTHER) == set(WIRES) == set(ADDRESSES.values()) >= set(PROVIDERS.values())
 
 
 @each
