@@ -418,6 +418,26 @@ def test_an_error_is_judged_alike_by_status_in_a_200_and_in_a_stream(case: Case)
         assert (verdict.outcome, verdict.message) == (Outcome.RATE_LIMITED, "slow down")
 
 
+@pytest.mark.parametrize(
+    "case", [each for each in CASES if each.framed is sse], ids=lambda c: c.name
+)
+@pytest.mark.parametrize("said_before", [0, 3])
+def test_an_error_written_among_the_events_without_their_form_is_judged_too(
+    case: Case, said_before: int
+) -> None:
+    """As Google writes it once a stream has begun, and others where no event had come."""
+    events = case.framed(*case.events[:said_before])
+    for error in (case.error, [case.error]):
+        raw = events + json.dumps(error, indent=1).encode()
+        for pieces in ((raw,), tuple(raw[i : i + 1] for i in range(len(raw)))):
+            verdict = streamed(case, *pieces)[-1]
+            assert isinstance(verdict, Verdict)
+            assert (verdict.outcome, verdict.message) == (Outcome.RATE_LIMITED, "slow down")
+    *_, verdict = streamed(case, json.dumps(case.answer, indent=1).encode())
+    assert isinstance(verdict, Verdict)
+    assert verdict.outcome is Outcome.SERVER_ERROR, "an answer in one piece is no stream"
+
+
 @each
 def test_the_callers_own_error_is_not_the_dialects_business(case: Case) -> None:
     assert dialect(case.name).classify(ValueError("x"), WALL) is None
