@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from ..client import LMRotate
@@ -45,9 +45,20 @@ class Bound:
 
     # -- to the pool
 
-    def _next_model(self) -> str:
-        """The model whose turn it is."""
-        return self._spray.next()[0]
+    async def _once(
+        self,
+        ask: Callable[..., Awaitable[Any]],
+        ask_many: Callable[..., Awaitable[Any]],
+        given: Any,
+        said: Mapping[str, Any],
+    ) -> Any:
+        """One answer, of the model whose turn it is or, where that cannot, of another."""
+        first, *others = self._spray.next()
+        if not others:
+            return await ask(first, given, **said)
+        models = [first, *others]
+        batch = await ask_many(models, [given], return_exceptions=False, **said)
+        return batch.results[0]
 
     def _said(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The keywords of one call. It waits for room as long as it takes."""
