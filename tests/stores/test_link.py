@@ -92,6 +92,44 @@ def test_a_thread_without_a_loop_may_say_something(server: RedisServer) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("has_loop", [False, True])
+def test_what_a_thread_counted_is_said_though_no_call_follows(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, has_loop: bool
+) -> None:
+    """As a lent key that is given back in another loop, or outside of one."""
+    monkeypatch.setattr("llm_rotate.engine.link.LATER_SECONDS", 0.02)
+    monkeypatch.setattr("llm_rotate.stores.counters.SAY_SECONDS", 0.01)
+    store = opened(server.url)
+    counted: dict[tuple[str, str, str], tuple[int, ...]] = {}
+
+    def unsaid() -> Any:
+        told = dict(counted)
+        counted.clear()
+        return told
+
+    def give_back(lease: Lease) -> None:
+        counted["p", "a", "m"] = (1, 0, 0, 0, 0)
+        store.settle(lease, (), NOW())
+
+    async def in_a_loop(lease: Lease) -> None:
+        give_back(lease)
+
+    async def scenario() -> None:
+        store.count(unsaid)
+        lease = await store.admit([KEY], NOW())
+        await asyncio.sleep(0.1)  # whatever was to be said has been
+        if has_loop:
+            await asyncio.to_thread(lambda: asyncio.run(in_a_loop(lease)))
+        else:
+            await asyncio.to_thread(give_back, lease)
+        async with asyncio.timeout(5):
+            while not server.do("HLEN", "{llmrotate}counts"):  # noqa: ASYNC110 - asked of a server
+                await asyncio.sleep(0.01)
+        await store.aclose()
+
+    asyncio.run(scenario())
+
+
 def test_a_loop_that_was_just_closed_leaves_nothing_that_hurts(server: RedisServer) -> None:
     store = opened(server.url)
     loop = asyncio.new_event_loop()
