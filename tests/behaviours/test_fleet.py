@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -296,6 +297,28 @@ def test_D05_calls_go_on_while_the_server_is_away_and_share_again_after(
     heard = warnings_of(caplog)
     assert heard.count("away") == heard.count("back") <= 2
     assert heard.count("away") >= 1
+
+
+@pytest.mark.parametrize("fault", [Gone, Frozen])
+def test_D05_once_it_is_known_that_the_server_is_away_nobody_waits_for_it(
+    sim, redis, fault: Any
+) -> None:
+    async def scenario() -> None:
+        async with worker(sim, redis.url) as lm:
+            await served(lm, 1)
+            fault.begin(redis)
+            await served(lm, 1)
+            store, took = lm._pool.store, []
+            (candidate,) = lm._pool.stages(MODEL, None, None)[0].window(0.0, 1, (), None)
+            for _ in range(50):
+                began = time.perf_counter()
+                await store.admit([candidate], time.monotonic())
+                took.append(time.perf_counter() - began)
+                await asyncio.sleep(0.01)  # probes go between
+            assert statistics.median(took) < 0.005
+            fault.end(redis)
+
+    run(scenario)
 
 
 def test_D05_absent_at_start_and_there_later(sim, caplog) -> None:

@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from llm_rotate.config.entries import StateStoreConfig
-from llm_rotate.core.bucket import BucketSpec
+from llm_rotate.core.bucket import BucketSpec, Tokens
 from llm_rotate.core.keystate import Change, KeyState, Kind
 from llm_rotate.core.outcome import Scope
 from llm_rotate.core.pool import FREE, Candidate, Lease, Refused
@@ -274,6 +274,27 @@ def test_a_change_whose_answer_was_lost_is_made_once(server: RedisServer) -> Non
         assert store.state("key:a").version == 1
 
     through_proxy(server, scenario)
+
+
+def test_a_limited_admission_whose_answer_was_lost_counts_once_and_can_be_given_back(
+    server: RedisServer,
+) -> None:
+    async def scenario(store: Any, proxy: Proxy) -> None:
+        for owed, left in ((Tokens(3, 4), 1), (None, 1)):
+            proxy.swallow = lambda asked: b"EVALSHA" in asked
+            lease = await store.admit([LIMITED], NOW(), Tokens(5, 5))
+            assert isinstance(lease, Lease)
+            assert (await room(store)).taken == left + (owed is None)
+            proxy.swallow = lambda asked: b"settle" in asked
+            store.settle(lease, (), NOW(), owed)
+            assert (await room(store)).taken == left
+        assert proxy.swallowed == 4
+
+    through_proxy(server, scenario)
+
+
+async def room(store: Any) -> Any:
+    return (await store.rooms([LIMITED], NOW()))["key:b"]["rpm"]
 
 
 @pytest.fixture
