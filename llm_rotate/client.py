@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import chain
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from .arguments import Steering, Tags, check_call, checked, worded
@@ -39,7 +38,6 @@ from .types import ChatMessage, ChatResponse
 if TYPE_CHECKING:
     from .lmclient.client import PoolClient
 
-T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
@@ -104,19 +102,14 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         ProviderError of the last attempt.
         """
         check_call(model, messages, kwargs, endpoint)
-        narrowed = self._pool.pinned(kwargs, narrowed_to(key_id, tags, region), messages)
-        plan = self._plan(
-            model, provider, narrowed, max_retries, timeout, max_wait_seconds, affinity
+        steering = Steering(
+            *(provider, max_retries, timeout, timeouts, max_wait_seconds, affinity),
+            *(key_id, tags, region),
         )
-        plan.response_format = kwargs.get("response_format")
         request = ChatRequest(
             model, messages, False, max_tokens, temperature, None, kwargs, endpoint
         )
-        exchange = self._exchange(request, timeouts)
-        if is_cold(plan.stages):
-            await warm()
-        verdict, run = await self._pool.rotation.run(plan, exchange)
-        response: ChatResponse = self._pool.judge.answered(run, verdict)
+        response: ChatResponse = await self._ask(request, steering)
         return response
 
     def chat_sync(
@@ -126,7 +119,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         **kwargs: Any,
     ) -> ChatResponse:
         """:meth:`chat` for code without a loop; inside a running one it blocks that loop."""
-        return _sync(lambda: self.chat(model, messages, **kwargs))
+        return PORTAL.run(lambda: self.chat(model, messages, **kwargs))
 
     def chat_stream(  # noqa: PLR0913 - as chat
         self,
@@ -162,28 +155,18 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         return self._stream(request, steering)
 
     def _stream(self, request: ChatRequest, steering: Steering) -> ChatStream:
-        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
-        pool = self._pool
+        narrowed = _narrowed(steering)
         opened: list[HttpExchange] = []
 
         async def start() -> tuple[Any, Any]:
-            plan = self._plan(
-                request.model,
-                steering.provider,
-                pool.pinned(request.options, narrowed, request.messages),
-                steering.max_retries,
-                steering.timeout,
-                steering.max_wait_seconds,
-                steering.affinity,
-            )
+            pinned = self._pool.pinned(request.options, narrowed, request.messages)
+            plan = self._plan(request.model, steering, pinned)
             plan.is_stream = True
             plan.response_format = request.options.get(request.format_field)
             opened.append(self._exchange(request, steering.timeouts))
-            if is_cold(plan.stages):
-                await warm()
-            return await pool.rotation.run(plan, opened[0])
+            return await self._run(plan, opened[0])
 
-        return ChatStream(start, pool.judge, lambda: opened[0].idle_s)
+        return ChatStream(start, self._pool.judge, lambda: opened[0].idle_s)
 
     def chat_stream_sync(
         self,
@@ -230,7 +213,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         """:meth:`acquire` as a plain context manager; its reports are not awaited."""
         narrowed = narrowed_to(key_id, tags, region)
         return SyncLoan(
-            lambda: _sync(lambda: self._borrow(provider, model, max_wait_seconds, narrowed)),
+            lambda: PORTAL.run(lambda: self._borrow(provider, model, max_wait_seconds, narrowed)),
             self._pool.judge,
         )
 
@@ -252,7 +235,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
 
     def health_sync(self) -> HealthReport:
         """:meth:`health` for code without a loop."""
-        return _sync(self.health)
+        return PORTAL.run(self.health)
 
     async def usage_summary(self) -> dict[str, Any]:
         """Counts since the pool was made; with state in Redis, of all who share it. ``total``,
@@ -268,7 +251,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
 
     def usage_summary_sync(self) -> dict[str, Any]:
         """:meth:`usage_summary` for code without a loop."""
-        return _sync(self.usage_summary)
+        return PORTAL.run(self.usage_summary)
 
     def listen(self, listener: Listener) -> AbstractContextManager[None]:
         """``with lm.listen(print): ...`` hears one Event per thing that happens, in the thread
@@ -295,17 +278,12 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
 
     def close_sync(self) -> None:
         """:meth:`close` for code without a loop."""
-        _sync(self.close)
+        PORTAL.run(self.close)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def client(self, model: str | Mapping[str, float], **options: Any) -> PoolClient:
@@ -321,22 +299,12 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
 
     def _bounds(self, kind: type[Request], model: str, steering: Steering) -> Sequence[Bounds]:
         """What each stage of the call takes in one request of this kind, where it can."""
-        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
-        stages = self._pool.stages(model, steering.provider, narrowed)
+        stages = self._pool.stages(model, steering.provider, _narrowed(steering))
         return bounds_of(alike(stages, kind), kind)
 
     def _check(self, models: Sequence[str], steering: Steering, options: Mapping[str, Any]) -> None:
         """Raises ConfigurationError for what would be wrong for every row of a batch."""
-        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
-        self._plan(
-            models,
-            steering.provider,
-            narrowed,
-            steering.max_retries,
-            steering.timeout,
-            steering.max_wait_seconds,
-            steering.affinity,
-        )
+        self._plan(models, steering, _narrowed(steering))
         _timeouts(steering.timeouts or {})
         check_headers(options)
 
@@ -346,35 +314,23 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         """Any request but a stream, through the rotation. ``models``: the request's own, and
         those that it goes on to.
         """
-        narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
-        plan = self._plan(
-            models or request.model,
-            steering.provider,
-            self._pool.pinned(request.options, narrowed, getattr(request, "messages", ())),
-            steering.max_retries,
-            steering.timeout,
-            steering.max_wait_seconds,
-            steering.affinity,
-        )
+        messages = getattr(request, "messages", ())
+        pinned = self._pool.pinned(request.options, _narrowed(steering), messages)
+        plan = self._plan(models or request.model, steering, pinned)
         plan.response_format = request.options.get("response_format")
         plan.stages = alike(plan.stages, type(request))
-        exchange = self._exchange(request, steering.timeouts)
-        if is_cold(plan.stages):
-            await warm()
-        verdict, run = await self._pool.rotation.run(plan, exchange)
+        verdict, run = await self._run(plan, self._exchange(request, steering.timeouts))
         return self._pool.judge.answered(run, verdict)
 
+    async def _run(self, plan: Plan, exchange: HttpExchange) -> tuple[Any, Any]:
+        if is_cold(plan.stages):
+            await warm()
+        return await self._pool.rotation.run(plan, exchange)
+
     def _plan(
-        self,
-        model: str | Sequence[str],
-        provider: str | None,
-        narrowed: Narrowed | None,
-        max_retries: int | None,
-        timeout: float | None,
-        max_wait_seconds: float | None,
-        affinity: str | int | None,
+        self, model: str | Sequence[str], steering: Steering, narrowed: Narrowed | None
     ) -> Plan:
-        pool = self._pool
+        pool, provider, timeout = self._pool, steering.provider, steering.timeout
         defaults = pool.config.defaults
         if isinstance(model, str):
             stages = pool.stages(model or None, provider, narrowed)
@@ -385,11 +341,13 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         return Plan(
             asked=_first(model),
             stages=stages,
-            max_retries=_or(defaults.max_retries, "max_retries", max_retries),
-            max_wait_s=_or(defaults.max_wait_seconds, "max_wait_seconds", max_wait_seconds),
+            max_retries=_or(defaults.max_retries, "max_retries", steering.max_retries),
+            max_wait_s=_or(
+                defaults.max_wait_seconds, "max_wait_seconds", steering.max_wait_seconds
+            ),
             timeout_s=limit,
             deadline=math.inf if limit is None else pool.clock.now() + limit,
-            affinity=worded(affinity),
+            affinity=worded(steering.affinity),
             is_pinned=provider is not None,
         )
 
@@ -397,6 +355,10 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         pool = self._pool
         own = _timeouts(timeouts) if timeouts else _provider_timeouts
         return HttpExchange(request, pool.loops.served(), pool.judge, own)
+
+
+def _narrowed(steering: Steering) -> Narrowed | None:
+    return narrowed_to(steering.key_id, steering.tags, steering.region)
 
 
 def _provider_timeouts(stage: Stage) -> Timeouts:
@@ -429,7 +391,3 @@ def _listening(listeners: list[Listener], listener: Listener) -> Iterator[None]:
         yield
     finally:
         listeners.remove(listener)
-
-
-def _sync(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    return PORTAL.run(make)

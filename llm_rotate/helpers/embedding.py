@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
-from ..core.wire import Bounds, EmbedRequest, Vectors
+from ..core.wire import Bounds, Vectors
 from ..errors import (
     BadRequestError,
     ConfigurationError,
@@ -59,10 +59,9 @@ def group_bounds(micro_batch_size: int, bounds: Sequence[Bounds]) -> tuple[int, 
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """Sends groups of texts. ``template``: what all requests have in common."""
+    """Sends groups of texts. ``ask``: one request of them."""
 
-    ask: Callable[[EmbedRequest], Awaitable[Any]]
-    template: EmbedRequest
+    ask: Callable[[tuple[str, ...]], Awaitable[Any]]
     as_array: bool
     weigh: Callable[[str], float]
 
@@ -84,7 +83,7 @@ class Embedder:
             return
         texts = tuple(text for _, text in members)
         try:
-            answer: Vectors = await self.ask(replace(self.template, texts=texts))
+            answer: Vectors = await self.ask(texts)
         except Exception as error:
             group.attempts += tuple(error.attempts) if isinstance(error, LMRotateError) else ()
             if isinstance(error, REFUSED) and len(members) > 1:

@@ -21,6 +21,7 @@ from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import EmbeddingResponse
 from .batch import OnProgress, OnResult, Wishes, board_of, finishing, run_batch, run_batch_sync
+from .chat import Models, Spray
 from .embedding import (
     Embedder,
     EmbeddingBatch,
@@ -94,7 +95,7 @@ class Embeddings:
 
     async def embed_batch(  # noqa: PLR0913 - a public face
         self,
-        model: str,
+        model: Models,
         texts: Texts,
         *,
         return_exceptions: bool = True,
@@ -108,6 +109,8 @@ class Embeddings:
         """Every text as a vector, several in one request: results in the order of the texts,
         errors beside them.
 
+        ``model``: a name; or several, or {name: weight}, where they give the same vectors: each
+        request goes to one of them by weight, and on to another where that one cannot answer.
         ``micro_batch_size``: texts in one request at most, 32 if nothing is said, fewer where
         the provider takes fewer or they are long. A text that the provider refuses is found by
         halving, and fails alone. ``usage`` of each result is its share of what was billed, by
@@ -124,14 +127,14 @@ class Embeddings:
         batch = await run_batch(self._embedding(model, texts, said), wishes)
         return stacked(batch, as_array=bool(kwargs.get("as_array")))
 
-    def embed_batch_sync(self, model: str, texts: Texts, **kwargs: Any) -> EmbeddingBatch:
+    def embed_batch_sync(self, model: Models, texts: Texts, **kwargs: Any) -> EmbeddingBatch:
         """:meth:`embed_batch` for code without a loop; callbacks run in the thread that serves
         such calls.
         """
         return run_batch_sync(lambda: self.embed_batch(model, texts, **kwargs))
 
     def embed_as_completed(
-        self, model: str, texts: Texts, **kwargs: Any
+        self, model: Models, texts: Texts, **kwargs: Any
     ) -> AsyncGenerator[tuple[int, Any], None]:
         """``async for index, result in lm.embed_as_completed(...)``: each text as soon as it is
         done; a failed one's result is its exception. The arguments of :meth:`embed_batch`,
@@ -141,12 +144,12 @@ class Embeddings:
         return self._embedding(model, texts, kwargs).pairs()
 
     def embed_as_completed_sync(
-        self, model: str, texts: Texts, **kwargs: Any
+        self, model: Models, texts: Texts, **kwargs: Any
     ) -> Generator[tuple[int, Any], None, None]:
         """:meth:`embed_as_completed` as a plain generator."""
         return self._embedding(model, texts, kwargs).pairs_sync()
 
-    def _embedding(self, model: str, texts: Texts, keywords: Mapping[str, Any]) -> GroupWindow:
+    def _embedding(self, model: Models, texts: Texts, keywords: Mapping[str, Any]) -> GroupWindow:
         """The window. Complains of what is wrong for all texts before the first."""
         given = {"max_wait_seconds": math.inf, **keywords}
         size = counted("micro_batch_size", given.pop("micro_batch_size", MICRO_BATCH_SIZE))
@@ -158,19 +161,25 @@ class Embeddings:
         as_array = bool(given.pop("as_array", False))
         if as_array:
             numpy()
-        steering, options = steered(model, given, OF_EMBEDDINGS)
-        self._check((model,), steering, options)
-        count, most = group_bounds(size, self._bounds(EmbedRequest, model, steering))
+        spray = Spray(model)
+        for name in spray.names:
+            steering, options = steered(name, given, OF_EMBEDDINGS)
+        self._check(spray.names, steering, options)
+        bounds = [
+            each for name in spray.names for each in self._bounds(EmbedRequest, name, steering)
+        ]
+        count, most = group_bounds(size, bounds)
         units = self._pool.judge.books.estimator.units
 
         def weigh(text: Any) -> float:
-            return units(model, (), [text]) if isinstance(text, str) else 0.0
+            return units(spray.names[0], (), [text]) if isinstance(text, str) else 0.0
 
-        def ask(request: EmbedRequest) -> Awaitable[Any]:
-            return self._ask(request, steering)
+        def ask(texts: tuple[str, ...]) -> Awaitable[Any]:
+            names = spray.next()
+            request = EmbedRequest(names[0], texts, dimensions, task, None, options)
+            return self._ask(request, steering, names)
 
-        template = EmbedRequest(model, (), dimensions, task, None, options)
-        embedder = Embedder(ask, template, as_array, weigh)
+        embedder = Embedder(ask, as_array, weigh)
         groups = Groups(texts, weigh, max(1, count), most)
         board = board_of(self._pool, groups.total, progress)
         return GroupWindow(groups, embedder, width, board=board, finish=finish)

@@ -9,7 +9,8 @@ from ..core.outcome import Outcome
 from ..errors import ConfigurationError
 
 MaxParallel = int | Literal["auto"]
-FIRST, MOST = 8, 512  # rows; below the connections that a pool opens
+FIRST, MOST = 16, 512  # rows; below the connections that a pool opens
+FULL = 0.9  # of the limit: rows under way that tell of it
 LEAP, STEP, NUDGE = 2.0, 1.4, 1.25  # from one level to the next
 # A level is kept when its rate is so many times the one before: doubling must bring something,
 # a step up as well, and a step down may cost next to nothing.
@@ -47,6 +48,14 @@ class Fixed:
         """Nothing to learn."""
 
 
+class Mark(NamedTuple):
+    """A row that began."""
+
+    level: int
+    began: float
+    was_full: bool
+
+
 class Kept(NamedTuple):
     """A level that was kept: its limit, and rows a second."""
 
@@ -59,7 +68,9 @@ class Auto:
 
     A level is a stretch with one limit; its rate is the limit by the mean seconds of the rows
     that began in it, waiting for keys included, so that a pool at its limits looks as a server
-    at its own. It doubles while that pays, then goes on in smaller steps; at rest it tries a
+    at its own. Only a full window tells of its limit: rows count that found or left it so, those
+    that filled it among them, as another round would cost a short batch more than they err.
+    It doubles while that pays, then goes on in smaller steps; at rest it tries a
     step up or down now and then, less often when neither helps. A row that met a 429 or an
     overload takes the limit back at once. ``now``: seconds.
     """
@@ -67,22 +78,27 @@ class Auto:
     def __init__(self, now: Callable[[], float]) -> None:
         self.limit = FIRST
         self._now = now
+        self._under_way = 0
         self._level = 0
         self._rows = 0
         self._seconds = 0.0
         self._kept: Kept | None = None
+        self._last_rate = 0.0
         self._judge = self._rising
         self._factor = LEAP
         self._is_up = True
         self._calm = self._left = 1
 
-    def began(self, under_way: int) -> tuple[int, float] | None:
-        """Only a full window tells of its limit."""
-        return (self._level, self._now()) if under_way >= 0.9 * self.limit else None
+    def began(self, under_way: int) -> Mark:
+        """Whether the row found a full window."""
+        self._under_way = under_way
+        return Mark(self._level, self._now(), self._is_full())
 
-    def ended(self, mark: tuple[int, float] | None, outcome: Any) -> None:
+    def ended(self, mark: Mark, outcome: Any) -> None:
         """Judges the level when enough of its rows have ended."""
-        if mark is None or mark[0] != self._level:
+        is_full = mark.was_full or self._is_full()
+        self._under_way -= 1
+        if mark.level != self._level or not is_full:
             return
         attempts = getattr(outcome, "attempts", ())
         if any(each.outcome in STRAIN for each in attempts):
@@ -90,9 +106,12 @@ class Auto:
             self._go_to(self.limit * BACK)
         elif attempts and not isinstance(outcome, Exception):
             self._rows += 1
-            self._seconds += self._now() - mark[1]
+            self._seconds += self._now() - mark.began
             if self._rows >= self._needed():
                 self._judge(self.limit * self._rows / max(self._seconds, 1e-9))
+
+    def _is_full(self) -> bool:
+        return self._under_way >= FULL * self.limit
 
     def _needed(self) -> float:
         if self._judge == self._rising:
@@ -119,7 +138,9 @@ class Auto:
         self._go_to(self.limit * self._factor)
 
     def _resting(self, rate: float) -> None:
-        self._kept = Kept(self.limit, rate)
+        # One level may have met a pause: a limit's end, a key that rested.
+        self._kept = Kept(self.limit, max(rate, self._last_rate))
+        self._last_rate = rate
         self._left -= 1
         if self._left > 0:
             self._go_to(self.limit)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from ..client import LMRotate
@@ -46,9 +45,20 @@ class Bound:
 
     # -- to the pool
 
-    def _next_model(self) -> str:
-        """The model whose turn it is."""
-        return self._spray.next()[0]
+    async def _once(
+        self,
+        ask: Callable[..., Awaitable[Any]],
+        ask_many: Callable[..., Awaitable[Any]],
+        given: Any,
+        said: Mapping[str, Any],
+    ) -> Any:
+        """One answer, of the model whose turn it is or, where that cannot, of another."""
+        first, *others = self._spray.next()
+        if not others:
+            return await ask(first, given, **said)
+        models = [first, *others]
+        batch = await ask_many(models, [given], return_exceptions=False, **said)
+        return batch.results[0]
 
     def _said(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The keywords of one call. It waits for room as long as it takes."""
@@ -73,22 +83,12 @@ class Bound:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._owns_pool:
             await self._lm.close()

@@ -24,8 +24,9 @@ class Embeddings(Bound):
         """One text as a vector. The keywords are those of the pool's ``embed`` (dimensions,
         task_type, as_array, ...). Raises what that raises.
         """
-        response = await self._lm.embed(self._next_model(), input_data, **self._said(kwargs))
-        return embedding_of(response)
+        said = self._said(kwargs)
+        found = await self._once(self._lm.embed, self._lm.embed_batch, input_data, said)
+        return embedding_of(found)
 
     def embed_batch(
         self,
@@ -68,7 +69,7 @@ class Embeddings(Bound):
         size below 1.
         """
         return await self._lm.embed_batch(
-            self._next_model(),
+            self._models,
             input_batch,
             micro_batch_size=micro_batch_size,
             return_exceptions=return_exceptions,

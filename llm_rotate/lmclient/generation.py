@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from ..engine.portal import PORTAL
 from ..helpers.batch import BatchResult, OnProgress, OnResult, run_batch_sync
@@ -58,13 +58,8 @@ class Generation(Bound):
         where = checked_endpoint(endpoint or self._endpoint)
         said = self._asked(self._said(kwargs), where, response_format)
         messages = messages_of(input_data, where)
-        first, *others = self._spray.next()
-        if not others:
-            response = await self._lm.chat(first, messages, **said)
-            return self._result(response, parse_output)
-        models = [first, *others]
-        batch = await self._lm.chat_batch(models, [messages], return_exceptions=False, **said)
-        return self._result(cast("ChatResponse", batch.results[0]), parse_output)
+        response = await self._once(self._lm.chat, self._lm.chat_batch, messages, said)
+        return self._result(response, parse_output)
 
     def generate_batch(
         self,

@@ -46,13 +46,9 @@ class Transcriptions(Bound):
         those of the pool's ``transcribe``; with ``split=True`` what is larger is cut in silences
         instead. Raises what that raises.
         """
-        response = await self._lm.transcribe(
-            self._next_model(),
-            input_data,
-            max_transcription_bytes=max_transcription_bytes,
-            **self._said(kwargs),
-        )
-        return transcription_of(response)
+        said = {**self._said(kwargs), "max_transcription_bytes": max_transcription_bytes}
+        found = await self._once(self._lm.transcribe, self._lm.transcribe_batch, input_data, said)
+        return transcription_of(found)
 
     def transcribe_batch(
         self,

@@ -8,8 +8,7 @@ from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk, Usage
 from .faults import ANTHROPIC, broken, judge
-from .jsonio import loads
-from .parts import Said, tool_call
+from .parts import Said, input_of, tool_call
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
 from .stream import Found
 
@@ -177,18 +176,8 @@ class AnthropicTally:
         for (index, field), pieces in self._pieces.items():
             block, grown = self._blocks[index], "".join(pieces)
             if field == "input":
-                block[field] = _parsed(grown)
+                block[field] = input_of(grown)
             else:
                 block[field] = as_text(block.get(field)) + grown
         self._pieces.clear()
         return self._message | {"content": [self._blocks[i] for i in sorted(self._blocks)]}
-
-
-def _parsed(arguments: str) -> Any:
-    """The tool's input; the text itself where the model was cut off within it."""
-    if not arguments:
-        return {}
-    try:
-        return loads(arguments.encode("utf-8", "surrogatepass"))
-    except ValueError:
-        return arguments

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .anthropic_answer import said
-from .parts import Said, arguments_in, cannot, checked, from_data_url, own_words, raw_part
+from .parts import Said, cannot, from_data_url, own_words, raw_part
 from .reading import as_dict
+from .roles import Roles, Turn, called, calls_in, in_turns
 
 _NAME = "anthropic"
 Block = Mapping[str, Any]
@@ -26,24 +28,8 @@ def split(
     """(system, messages). ``system`` is a string, or text blocks where there are several.
     ``provider``: whom they go to.
     """
-    system: list[Block] = []
-    found: list[dict[str, Any]] = []
-    for message in messages:
-        role = str(checked(_NAME, message).get("role"))
-        if role in {"system", "developer"}:
-            system += _content(message)
-            continue
-        convert = _BY_ROLE.get(role)
-        if convert is None:
-            cannot(_NAME, f"a message of role {role!r}")
-        own = own_words(message, provider, _said)
-        to, blocks = convert(message) if own is None else ("assistant", _marked(message, own))
-        if not blocks and to == "assistant":
-            continue  # an answer without a word, which the provider would refuse
-        if found and found[-1]["role"] == to:
-            found[-1]["content"] += blocks
-        else:
-            found.append({"role": to, "content": blocks})
+    roles: Roles = {"user": _user, "assistant": partial(_assistant, provider), "tool": _tool_result}
+    system, found = in_turns(_NAME, messages, _content, roles)
     return _plain(system), found
 
 
@@ -77,21 +63,20 @@ def _said(native: Any) -> Said | None:
     return said(native) if all(isinstance(call.get("input"), dict) for call in calls) else None
 
 
-def _user(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _user(message: Mapping[str, Any]) -> Turn:
     return "user", _content(message)
 
 
-def _assistant(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
-    for name in ("audio", "function_call"):
-        if message.get(name):
-            cannot(_NAME, f"an assistant message with {name}")
-    calls = message.get("tool_calls") or ()
-    if not isinstance(calls, list | tuple):
-        cannot(_NAME, "tool_calls that are not a list")
-    return "assistant", [*_content(message), *(_call(call) for call in calls)]
+def _assistant(provider: str, message: Mapping[str, Any]) -> Turn | None:
+    own = own_words(message, provider, _said)
+    if own is None:
+        blocks = [*_content(message), *(_call(call) for call in calls_in(_NAME, message))]
+    else:
+        blocks = _marked(message, own)
+    return ("assistant", blocks) if blocks else None  # the provider would refuse one without
 
 
-def _tool_result(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _tool_result(message: Mapping[str, Any]) -> Turn:
     content = message.get("content")
     return "user", [
         _cached(
@@ -107,26 +92,10 @@ def _tool_result(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
     ]
 
 
-_BY_ROLE: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, list[Block]]]] = {
-    "user": _user,
-    "assistant": _assistant,
-    "tool": _tool_result,
-}
-
-
 def _call(call: Any) -> Block:
-    function = as_dict(as_dict(call).get("function"))
-    if not isinstance(function.get("name"), str):
-        cannot(_NAME, "a tool call that is no dict with the name of a function")
-    return _cached(
-        call,
-        {
-            "type": "tool_use",
-            "id": call.get("id"),
-            "name": function["name"],
-            "input": arguments_in(_NAME, function),
-        },
-    )
+    name, arguments = called(_NAME, call)
+    use = {"type": "tool_use", "id": call.get("id"), "name": name, "input": arguments}
+    return _cached(call, use)
 
 
 def _content(message: Mapping[str, Any]) -> list[Block]:

@@ -8,8 +8,7 @@ from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk, Usage
 from .faults import BEDROCK, broken, judge
-from .jsonio import loads
-from .parts import Said, tool_call
+from .parts import Said, input_of, tool_call
 from .reading import as_count, as_dict, as_list, as_text, as_text_or_none
 from .stream import Found
 
@@ -203,20 +202,10 @@ def _grow(block: dict[str, Any], name: str, grown: str) -> None:
     elif name == "text":
         block["text"] = grown
     elif name == "input":
-        block["toolUse"] = as_dict(block.get("toolUse")) | {"input": _parsed(grown)}
+        block["toolUse"] = as_dict(block.get("toolUse")) | {"input": input_of(grown)}
     elif name == "redactedContent":
         block["reasoningContent"] = {"redactedContent": grown}
     else:
         thought = as_dict(as_dict(block.get("reasoningContent")).get("reasoningText"))
         said = {"text": grown} if name == "thought" else {"signature": grown}
         block["reasoningContent"] = {"reasoningText": thought | said}
-
-
-def _parsed(arguments: str) -> Any:
-    """The tool's input; the text itself where the model was cut off within it."""
-    if not arguments:
-        return {}
-    try:
-        return loads(arguments.encode("utf-8", "surrogatepass"))
-    except ValueError:
-        return arguments

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .bedrock_answer import said
-from .parts import Said, arguments_in, cannot, checked, from_data_url, own_words, raw_part
+from .parts import Said, cannot, from_data_url, own_words, raw_part
 from .reading import as_dict
+from .roles import Roles, Turn, called, calls_in, in_turns
 
 _NAME = "bedrock"
 Block = Mapping[str, Any]
@@ -86,24 +88,8 @@ def split(
     messages: Sequence[Mapping[str, Any]], provider: str
 ) -> tuple[list[Block], list[dict[str, Any]]]:
     """(system, messages). ``provider``: whom they go to."""
-    system: list[Block] = []
-    found: list[dict[str, Any]] = []
-    for message in messages:
-        role = str(checked(_NAME, message).get("role"))
-        if role in {"system", "developer"}:
-            system += _content(message)
-            continue
-        convert = _BY_ROLE.get(role)
-        if convert is None:
-            cannot(_NAME, f"a message of role {role!r}")
-        own = own_words(message, provider, _said)
-        to, blocks = convert(message) if own is None else ("assistant", _without_empty(own))
-        if not blocks and to == "assistant":
-            continue  # an answer without a word, which the provider would refuse
-        if found and found[-1]["role"] == to:
-            found[-1]["content"] += blocks
-        else:
-            found.append({"role": to, "content": blocks})
+    roles: Roles = {"user": _user, "assistant": partial(_assistant, provider), "tool": _tool_result}
+    system, found = in_turns(_NAME, messages, _content, roles)
     _name_apart(found)
     return system, found
 
@@ -171,39 +157,29 @@ def _said(native: Any) -> Said | None:
     return said(native) if all(isinstance(as_dict(u).get("input"), dict) for u in uses) else None
 
 
-def _user(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _user(message: Mapping[str, Any]) -> Turn:
     return "user", _content(message)
 
 
-def _assistant(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
-    for name in ("audio", "function_call"):
-        if message.get(name):
-            cannot(_NAME, f"an assistant message with {name}")
-    calls = message.get("tool_calls") or ()
-    if not isinstance(calls, list | tuple):
-        cannot(_NAME, "tool_calls that are not a list")
-    used = [block for call in calls for block in _marked(call, _call(call))]
-    return "assistant", [*_content(message), *used]
+def _assistant(provider: str, message: Mapping[str, Any]) -> Turn | None:
+    own = own_words(message, provider, _said)
+    if own is None:
+        calls = calls_in(_NAME, message)
+        used = [block for call in calls for block in _marked(call, _call(call))]
+        blocks = [*_content(message), *used]
+    else:
+        blocks = _without_empty(own)
+    return ("assistant", blocks) if blocks else None  # the provider would refuse one without
 
 
-def _tool_result(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _tool_result(message: Mapping[str, Any]) -> Turn:
     result = {"toolUseId": message.get("tool_call_id"), "content": _blocks(message.get("content"))}
     return "user", _marked(message, {"toolResult": result})
 
 
-_BY_ROLE: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, list[Block]]]] = {
-    "user": _user,
-    "assistant": _assistant,
-    "tool": _tool_result,
-}
-
-
 def _call(call: Any) -> dict[str, Any]:
-    function = as_dict(as_dict(call).get("function"))
-    if not isinstance(function.get("name"), str):
-        cannot(_NAME, "a tool call that is no dict with the name of a function")
-    use = {"toolUseId": call.get("id"), "name": function["name"]}
-    return {"toolUse": use | {"input": arguments_in(_NAME, function)}}
+    name, arguments = called(_NAME, call)
+    return {"toolUse": {"toolUseId": call.get("id"), "name": name, "input": arguments}}
 
 
 def _content(message: Mapping[str, Any]) -> list[Block]:

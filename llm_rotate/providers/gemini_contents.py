@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .gemini_answer import MADE_UP_ID, said
 from .jsonio import loads
-from .parts import Said, arguments_in, cannot, checked, from_data_url, own_words, raw_part
+from .parts import Said, cannot, from_data_url, own_words, raw_part
 from .reading import as_dict
+from .roles import Roles, Turn, called, calls_in, in_turns
 
 _NAME = "gemini"
 Part = Mapping[str, Any]
@@ -25,24 +27,13 @@ def split(
     messages: Sequence[Mapping[str, Any]], provider: str
 ) -> tuple[list[Part], list[dict[str, Any]]]:
     """(parts of the system instruction, contents). ``provider``: whom they go to."""
-    system: list[Part] = []
-    found: list[dict[str, Any]] = []
     names: dict[Any, str] = {}  # of the functions called so far, by the id of the call
-    for message in messages:
-        role = str(checked(_NAME, message).get("role"))
-        if role in {"system", "developer"}:
-            system += _parts(message.get("content"))
-            continue
-        convert = _BY_ROLE.get(role)
-        if convert is None:
-            cannot(_NAME, f"a message of role {role!r}")
-        to, parts = convert(message, names)
-        parts = own_words(message, provider, _said) or parts
-        if found and found[-1]["role"] == to:
-            found[-1]["parts"] = [*found[-1]["parts"], *parts]
-        elif parts:
-            found.append({"role": to, "parts": parts})
-    return system, found
+    roles: Roles = {
+        "user": _user,
+        "assistant": partial(_assistant, provider, names),
+        "tool": partial(_tool_result, names),
+    }
+    return in_turns(_NAME, messages, lambda each: _parts(each.get("content")), roles, "parts")
 
 
 def tools(given: Any) -> list[Any]:
@@ -80,19 +71,16 @@ def tool_choice(given: Any) -> dict[str, Any]:
     return {"mode": "ANY", "allowedFunctionNames": [name]}
 
 
-def _user(message: Mapping[str, Any], _: dict[Any, str]) -> tuple[str, list[Part]]:
-    return "user", _parts(message.get("content"))
+def _user(message: Mapping[str, Any]) -> Turn | None:
+    parts = _parts(message.get("content"))
+    return ("user", parts) if parts else None
 
 
-def _assistant(message: Mapping[str, Any], names: dict[Any, str]) -> tuple[str, list[Part]]:
-    for name in ("audio", "function_call"):
-        if message.get(name):
-            cannot(_NAME, f"an assistant message with {name}")
-    calls = message.get("tool_calls") or ()
-    if not isinstance(calls, list | tuple):
-        cannot(_NAME, "tool_calls that are not a list")
-    converted = [_call(call, names) for call in calls]
-    return "model", [*_parts(message.get("content")), *converted]
+def _assistant(provider: str, names: dict[Any, str], message: Mapping[str, Any]) -> Turn | None:
+    converted = [_call(call, names) for call in calls_in(_NAME, message)]
+    own = own_words(message, provider, _said)
+    parts = own or [*_parts(message.get("content")), *converted]
+    return ("model", parts) if parts else None
 
 
 def _said(native: Any) -> Said | None:
@@ -102,14 +90,10 @@ def _said(native: Any) -> Said | None:
 
 
 def _call(call: Any, names: dict[Any, str]) -> Part:
-    function = as_dict(as_dict(call).get("function"))
-    name, call_id = function.get("name"), as_dict(call).get("id")
-    if not isinstance(name, str):
-        cannot(_NAME, "a tool call that is no dict with the name of a function")
+    (name, arguments), call_id = called(_NAME, call), as_dict(call).get("id")
     if isinstance(call_id, str):
         names[call_id] = name
-    told = {"name": name, "args": arguments_in(_NAME, function)}
-    return {"functionCall": told | _given_id(call_id)}
+    return {"functionCall": {"name": name, "args": arguments} | _given_id(call_id)}
 
 
 def _given_id(call_id: Any) -> dict[str, str]:
@@ -119,7 +103,7 @@ def _given_id(call_id: Any) -> dict[str, str]:
     return {"id": call_id}
 
 
-def _tool_result(message: Mapping[str, Any], names: dict[Any, str]) -> tuple[str, list[Part]]:
+def _tool_result(names: dict[Any, str], message: Mapping[str, Any]) -> Turn:
     call_id = message.get("tool_call_id")
     name = names.get(call_id) if isinstance(call_id, str) else None
     name = name or message.get("name") or next(reversed(names.values()), None)
@@ -142,13 +126,6 @@ def _result(content: Any) -> dict[str, Any]:
         except ValueError:
             return {"result": content}
     return content if isinstance(content, dict) else {"result": content}
-
-
-_BY_ROLE: Mapping[str, Callable[[Mapping[str, Any], dict[Any, str]], tuple[str, list[Part]]]] = {
-    "user": _user,
-    "assistant": _assistant,
-    "tool": _tool_result,
-}
 
 
 def _parts(content: Any) -> list[Part]:

@@ -50,19 +50,6 @@ def own_words(
     return kept["content"] if found == (text, calls) else None
 
 
-def arguments_in(dialect: str, function: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool call's arguments, which are JSON in a string."""
-    found = function.get("arguments") or {}
-    if isinstance(found, str):
-        try:
-            found = loads(found.encode("utf-8", "surrogatepass"))
-        except ValueError:
-            found = None
-    if not isinstance(found, dict):
-        cannot(dialect, "a tool call whose arguments are not a JSON object")
-    return found
-
-
 def tool_call(call_id: Any, name: object, given: object) -> dict[str, Any]:
     """OpenAI-shaped. Arguments that a stream cut short are the text as it came."""
     arguments = given if isinstance(given, str) else dumps(as_dict(given)).decode()
@@ -71,6 +58,16 @@ def tool_call(call_id: Any, name: object, given: object) -> dict[str, Any]:
         "type": "function",
         "function": {"name": as_text(name), "arguments": arguments},
     }
+
+
+def input_of(arguments: str) -> Any:
+    """A tool's input; the text itself where it is no JSON, for the model may have been cut off."""
+    if not arguments:
+        return {}
+    try:
+        return loads(arguments.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return arguments
 
 
 def written(dialect: str, body: Mapping[str, Any]) -> bytes:

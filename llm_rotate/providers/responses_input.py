@@ -8,6 +8,7 @@ from typing import Any
 from .parts import Said, cannot, checked, own_words, raw_part
 from .reading import as_dict
 from .responses_answer import said
+from .roles import calls_in
 
 NAME = "openai_responses"
 
@@ -44,12 +45,7 @@ def _said(message: Mapping[str, Any]) -> list[Item]:
 
 
 def _assistant(message: Mapping[str, Any]) -> list[Item]:
-    for name in ("audio", "function_call"):
-        if message.get(name):
-            cannot(NAME, f"an assistant message with {name}")
-    content, calls = message.get("content"), message.get("tool_calls") or ()
-    if not isinstance(calls, list | tuple):
-        cannot(NAME, "tool_calls that are not a list")
+    content, calls = message.get("content"), calls_in(NAME, message)
     words = [{"role": "assistant", "content": _spoken(content)}] if content else []
     return [*words, *(_call(call) for call in calls)]
 

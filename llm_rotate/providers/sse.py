@@ -2,13 +2,16 @@ r"""The one parser of server-sent events: bytes in, events out, split wherever t
 
 Lines end at \n, \r\n or \r and nowhere else: U+2028, U+2029 and U+0085 are text.
 https://html.spec.whatwg.org/multipage/server-sent-events.html, but for one thing: an event
-that the end of the stream cuts off before its blank line is given out, not dropped.
+that the end of the stream cuts off before its blank line is given out, not dropped; and so is
+JSON that stands where an event should, for that is how errors come from some.
 """
 
 from __future__ import annotations
 
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
+# The name of what is no event, but JSON that was written where one should be.
+BARE = "{"
 
 
 class SseParser:
@@ -86,6 +89,8 @@ def _events(blocks: bytes) -> list[tuple[str, bytes]]:
 
 
 def _event(block: bytes) -> tuple[str, bytes]:
+    if block.lstrip()[:1] in (b"{", b"["):
+        return BARE, block
     name, data = "", []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")  # a comment's field is empty

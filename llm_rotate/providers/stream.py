@@ -8,7 +8,8 @@ from ..core.outcome import Outcome
 from ..core.wire import Verdict
 from ..types import ChatResponse, StreamChunk
 from .jsonio import loads
-from .sse import SseParser
+from .reading import as_dict
+from .sse import BARE, SseParser
 
 Found = StreamChunk | Verdict[ChatResponse]
 
@@ -90,6 +91,10 @@ class StreamReader:
             event = loads(data)
         except ValueError:
             event = None
+        if name == BARE:
+            event = event[0] if isinstance(event, list) and len(event) == 1 else event
+            if not as_dict(event).get("error"):
+                return None
         if not isinstance(event, dict):
             return _cut("an event of the stream is not a JSON object", self._tally.given)
         return self._tally.take(name, event)

@@ -46,6 +46,7 @@ class Batch:
                 for place, candidate in enumerate(ask.candidates)
             ]
         )
+        listed += "|" * any(candidate.buckets for candidate in ask.candidates)
         number = self._lists.setdefault(listed, len(self._lists) + 1)
         inward, outward, dollars = ask.cost
         self._requests.append(

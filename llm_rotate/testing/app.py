@@ -141,7 +141,8 @@ class Simulator:
         return self._tokens.total() if key_id is None else self._tokens[key_id]
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
-        """Waits until ``condition``, asked again after each request and answer, holds.
+        """Waits until ``condition`` holds, asked again after each request and answer, and each
+        connection that was closed.
 
         False if that took longer than ``timeout`` real seconds.
         """
@@ -269,6 +270,11 @@ class Simulator:
             answer.seen.closed_early = early
             self.streams_cut_by_client += early and answer.stream
             self.in_flight -= 1
+            self._change.notify_all()
+
+    def closed(self) -> None:
+        """A connection was closed."""
+        with self._change:
             self._change.notify_all()
 
     def _look(self, plan: Plan, call: Call, answer_id: str) -> None:

@@ -22,7 +22,13 @@ PROVIDERS = {
 # Azure speaks as OpenAI does, at paths and with headers of its own
 AZURE = "azure_openai"
 SERVICES = {**PROVIDERS, "azure": AZURE}
-DIALECT_OF = {provider: dialect for dialect, provider in PROVIDERS.items()} | {AZURE: "openai"}
+# Vertex speaks as Google AI Studio does and is sent by the same SDK, to paths of its own
+VERTEX = "google_vertex"
+ADDRESSES = {**SERVICES, "vertex": VERTEX}
+DIALECT_OF = {provider: dialect for dialect, provider in PROVIDERS.items()} | {
+    AZURE: "openai",
+    VERTEX: "gemini",
+}
 # a second provider for chains, of the other dialect
 OTHER = {
     "openai": "anthropic",
@@ -31,17 +37,20 @@ OTHER = {
     "aws_bedrock": "openai",
     "google_ai_studio": "openai",
     AZURE: "anthropic",
+    VERTEX: "openai",
 }
 
 # providers that answer a wrong key with another status than 401
-REFUSED_AS = {"aws_bedrock": 403, "google_ai_studio": 400}
+REFUSED_AS = {"aws_bedrock": 403, "google_ai_studio": 400, VERTEX: 400}
 # providers whose streams end with their last byte, and by nothing before it
-ENDING_UNSAID = ("google_ai_studio",)
+ENDING_UNSAID = ("google_ai_studio", VERTEX)
 # providers whose answers say what is left of their limits
 TELLING = ("openai", "anthropic", "openai_responses")
 
 each_dialect = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 each_service = pytest.mark.parametrize("provider", SERVICES.values(), ids=SERVICES)
+# for the tests that touch on where and how a request is sent
+each_address = pytest.mark.parametrize("provider", ADDRESSES.values(), ids=ADDRESSES)
 
 
 async def health_of(world: World, key_id: str, provider: str | None = None) -> KeyHealth:

@@ -37,7 +37,7 @@ from llm_rotate import (
 from llm_rotate.core.outcome import FAULTS
 from llm_rotate.testing import Simulator
 
-from .dialects import DIALECT_OF, each_service
+from .dialects import DIALECT_OF, each_address, each_service
 from .doors import asked, fake_time, sockets
 from .wires import TOOL
 from .world import HELLO
@@ -73,7 +73,7 @@ def said_in(body: dict[str, Any]) -> Any:
 # -- C01
 
 
-@each_service
+@each_address
 def test_C01_tools_go_round(provider):
     question = {"role": "user", "content": "what is the weather?"}
 
@@ -195,7 +195,7 @@ def image_parts() -> dict[str, dict[str, Any]]:
 NO_URLS = ("aws_bedrock",)
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("kind", image_parts())
 def test_C02_images_as_bytes_data_urls_and_urls(provider, kind):
     message = {
@@ -234,7 +234,7 @@ CANNOT: dict[str, Any] = {
 }
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("what", CANNOT)
 def test_C02_what_a_dialect_cannot_carry_is_refused_by_name_before_anything_is_sent(provider, what):
     with fake_time(provider=provider) as world:
@@ -483,10 +483,13 @@ NO_ANSWERS: dict[str, list[Any]] = {
     ],
     "aws_bedrock": [{}, {"output": None}, {"output": {}}, [], "words", b"", b"{", b"\xff\xfe"],
 }
-NO_ANSWERS["azure_openai"] = NO_ANSWERS["openai"]
+NO_ANSWERS |= {
+    "azure_openai": NO_ANSWERS["openai"],
+    "google_vertex": NO_ANSWERS["google_ai_studio"],
+}
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("number", range(8))
 def test_C03_what_is_no_answer_is_the_providers_fault_and_tried_elsewhere(provider, number):
     body = NO_ANSWERS[provider][number]
@@ -569,7 +572,7 @@ RAISED: dict[str, tuple[Callable[[Any], None], dict[str, Any], type[LMRotateErro
 }
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("door", [fake_time, sockets], ids=["fake time", "sockets"])
 @pytest.mark.parametrize("case", RAISED)
 def test_C07_the_cause_and_the_attempts_are_there(door, provider, case):
@@ -615,7 +618,7 @@ def test_C07_nobody_there_has_the_systems_word_for_it(provider):
     same(error)
 
 
-@each_service
+@each_address
 def test_C07_an_interrupted_stream(provider):
     async def scenario() -> Any:
         try:

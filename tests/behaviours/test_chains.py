@@ -10,7 +10,7 @@ import pytest
 from llm_rotate import ConfigurationError, NoAvailableKeyError, OverloadedError, ServerError
 from llm_rotate.core.events import Event, EventKind
 
-from .dialects import OTHER, asked, each_service, health_of, moments
+from .dialects import OTHER, asked, each_address, each_service, health_of, moments
 from .world import MODELS, World
 
 THIRD = "groq"
@@ -29,7 +29,7 @@ def sent(world: World) -> list[tuple[str, str]]:
 # -- R13
 
 
-@each_service
+@each_address
 def test_R13_own_provider_first_then_the_entries_in_order_each_with_its_name(provider: str) -> None:
     other, model = OTHER[provider], MODELS[provider]
     chain = [

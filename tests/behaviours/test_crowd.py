@@ -31,11 +31,11 @@ def test_a_thousand_calls_at_once_over_three_keys_with_faults(provider):
 @each_dialect
 def test_memory_and_sockets_are_flat_over_many_calls(provider):
     async def scenario() -> None:
-        await gathered.calls(600, at_once=20)
+        await gathered.calls(300, at_once=20)
         gathered.results.clear()
         sizes, files = [objects()], [Held.now()]
         for _ in range(3):
-            await gathered.calls(500, at_once=20)
+            await gathered.calls(200, at_once=20)
             gathered.results.clear()
             sizes.append(objects())
             files.append(Held.now())

@@ -262,6 +262,24 @@ def test_what_is_wrong_for_all_is_said_before_the_first(keywords, words):
     assert world.sim.requests() == 0
 
 
+SERVED_TWICE = {f"openai/{MODEL}": 3, f"openrouter/openai/{MODEL}": 1}
+
+
+def test_requests_go_by_weight_to_models_of_the_same_vectors():
+    world = World({"k1": "openai", "k2": "openrouter"})
+    batch = world.run(lambda: world.lm.embed_batch(SERVED_TWICE, TEXTS, micro_batch_size=5))
+    assert [each.embedding for each in batch] == [vector_of(text) for text in TEXTS]
+    assert {key: world.sim.requests(key) for key in ("k1", "k2")} == {"k1": 15, "k2": 5}
+
+
+def test_texts_go_on_with_another_model_after_its_providers_fault():
+    world = World({"k1": "openai", "k2": "openrouter"})
+    world.sim.provider("openai").outage(503)
+    batch = world.run(lambda: world.lm.embed_batch(list(SERVED_TWICE), TEXTS, max_retries=1))
+    assert batch.failed == 0
+    assert {each.provider for each in batch} == {"openrouter"}
+
+
 def test_one_text_is_not_taken_for_many():
     with pytest.raises(ConfigurationError, match="not str"):
         embed(World(), "a single text")

@@ -24,6 +24,7 @@ from .dialects import (
     REFUSED_AS,
     all_answered,
     asked,
+    each_address,
     each_service,
     health_of,
     moments,
@@ -35,6 +36,7 @@ OTHER_MODEL = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-5",
     "google_ai_studio": "gemini-2.5-pro",
+    "google_vertex": "gemini-2.5-pro",
     "openai_responses": "gpt-5",
     "azure_openai": "gpt-4o",
     "aws_bedrock": "amazon.nova-lite-v1:0",
@@ -45,7 +47,7 @@ NAMED_DEFAULTS = {"cooldown_seconds": 30, "quarantine_seconds": 300}
 # -- R05
 
 
-@each_service
+@each_address
 def test_R05_a_401_quarantines_at_once_and_the_call_succeeds_elsewhere(provider: str) -> None:
     world = World(["a", "b"], provider=provider)
     world.sim.key("a").bad_key()
@@ -63,7 +65,7 @@ def test_R05_a_401_quarantines_at_once_and_the_call_succeeds_elsewhere(provider:
     world.run(scenario)
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("most", [3, 5])
 def test_R05_disabled_only_after_that_many_in_a_row_with_trials_between(
     provider: str, most: int
@@ -146,7 +148,7 @@ def test_R05_a_hundred_refusals_of_other_kinds_never_disable(provider: str) -> N
 # -- R07
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("status", [403, 404])
 def test_R07_refused_for_one_model_the_key_rests_for_that_model_only(
     provider: str, status: int
@@ -321,7 +323,7 @@ async def cancelled(call: asyncio.Task[Any]) -> None:
         await call
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("at", [0.0, 0.5, 1.5, 2.5], ids=["start", "connecting", "sent", "late"])
 def test_R10_a_caller_that_cancels_leaves_nothing_and_blames_nobody(
     provider: str, at: float
@@ -525,7 +527,7 @@ def refer(**references: str) -> Any:
     return edit
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("kind", ["variable", "file"])
 def test_R16_a_key_without_its_secret_is_out_and_the_others_serve(
     provider: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -630,7 +632,7 @@ async def busy(world: World, seconds: int) -> None:
         await asyncio.sleep(0.25)
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("status", [403, 401])
 @pytest.mark.parametrize("count", [3, 7])
 def test_R19_a_block_of_every_key_rests_the_provider_and_no_key(

@@ -71,7 +71,7 @@ def test_L01_two_hundred_calls_at_60_rpm_are_spread_over_the_minutes(provider: s
 @each_dialect
 def test_L01_at_600_rpm_at_least_588_go_in_a_minute(provider: str) -> None:
     world = limited({"a": {"limits": {"rpm": 600}}}, provider=provider)
-    results: list[Any] = world.run(lambda: world.gather(1500, max_wait_seconds=600))
+    results: list[Any] = world.run(lambda: world.gather(1250, max_wait_seconds=600))
     assert all_answered(results)
     times = moments(world, "a")
     assert most_in_a_minute(times) <= 600

@@ -18,7 +18,7 @@ from llm_rotate import (
 from llm_rotate.testing.pool import pool_config
 from llm_rotate.testing.routes import base_path
 
-from .dialects import each_service, health_of
+from .dialects import each_address, each_service, health_of
 from .doors import asked, fake_time, sockets, text
 from .world import HELLO, HOST, World
 
@@ -39,7 +39,7 @@ async def state(world: World, key_id: str) -> str:
     return (await health_of(world, key_id)).state
 
 
-@each_service
+@each_address
 def test_F03_keys_that_stay_keep_their_health(provider):
     async def scenario() -> None:
         await world.chat()
@@ -159,7 +159,7 @@ OTHERS: dict[str, Callable[[Any], None]] = {
 }
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("change", [*CHANGES, *OTHERS, None])
 def test_F03_a_disabled_key_is_back_if_what_makes_it_was_changed(provider, change):
     """Other changes leave its state as it is."""

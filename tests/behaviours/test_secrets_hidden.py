@@ -21,7 +21,7 @@ from llm_rotate.testing import FakeTime, Simulator, run_fake
 from llm_rotate.testing.exchange import Chunk, SimAnswer
 from llm_rotate.testing.routes import base_path
 
-from .dialects import each_service
+from .dialects import each_address, each_service
 from .doors import NoJitter
 from .wires import WIRES, sse
 from .world import HELLO, MODELS
@@ -236,7 +236,7 @@ def test_F04_a_good_answers_headers_do_not_show_it(monkeypatch, caplog, provider
         check(secret, looked_at(world, caplog))
 
 
-@each_service
+@each_address
 @each_secret
 @pytest.mark.parametrize("call", ["chat", "read", "acquire"])
 def test_F04_a_good_call_shows_nothing(monkeypatch, caplog, provider, secret, call):

@@ -23,7 +23,7 @@ from llm_rotate import (
 )
 from llm_rotate.testing.exchange import End
 
-from .dialects import SERVICES, each_service
+from .dialects import ADDRESSES, each_address, each_service
 from .doors import DOORS, asked, fake_time, read, sends, sockets, text, wait_until
 from .wires import CALL, IN_LINES, TOOL, WIRES, whole
 from .world import HELLO
@@ -34,7 +34,7 @@ KEYS = ("k1", "k2")
 
 
 def test_every_dialect_has_its_events():
-    assert set(WIRES) == set(SERVICES.values())
+    assert set(WIRES) == set(ADDRESSES.values())
 
 
 def stream(world: Any, **arguments: Any) -> Any:
@@ -66,7 +66,7 @@ def states(world: Any) -> set[str]:
 # -- S01: before the first chunk
 
 
-@each_service
+@each_address
 @each_door
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 def test_S01_a_refused_stream_is_rotated(door, provider, status):
@@ -92,7 +92,7 @@ def test_S01_an_error_event_before_the_first_chunk_is_rotated(door, provider, at
     assert [attempt.outcome for attempt in opened.response.attempts][-1] == "ok"
 
 
-@each_service
+@each_address
 @each_door
 def test_S01_an_error_event_is_judged_like_the_status_it_stands_for(door, provider):
     wire = WIRES[provider]
@@ -199,7 +199,7 @@ def test_S01_cut_at_every_byte(provider):
         cut_at(provider, place, words)
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_S01_cut_after_so_many_chunks_on_real_sockets(provider, after):
     with sockets(provider=provider, keys=KEYS) as world:
@@ -283,7 +283,7 @@ def test_S01_an_interrupted_stream_is_over(door, provider):
 # -- S02
 
 
-@each_service
+@each_address
 @each_door
 def test_S02_the_last_chunk_carries_finish_reason_and_usage(door, provider):
     with door(provider=provider) as world:
@@ -303,7 +303,7 @@ def test_S02_the_last_chunk_carries_finish_reason_and_usage(door, provider):
     assert {c.key_id for c in chunks} == {opened.response.key_id}
 
 
-@each_service
+@each_address
 def test_S02_the_next_call_uses_the_same_connection(provider):
     async def scenario() -> None:
         for _ in range(3):
@@ -340,7 +340,7 @@ async def leave(world: Any, way: str) -> None:
     await asyncio.sleep(0)
 
 
-@each_service
+@each_address
 @each_door
 @pytest.mark.parametrize("way", WAYS)
 def test_S03_leaving_early_closes_the_connection_and_blames_nobody(door, provider, way):
@@ -507,7 +507,7 @@ def check_everything(provider: str, pieces: list[bytes]) -> None:
     assert asked(world) == ["k1"]
 
 
-@each_service
+@each_address
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 100_000])
 def test_S04_thinking_tools_pings_and_comments_neither_break_nor_leak(provider, size):
     raw = everything(provider)
@@ -548,7 +548,7 @@ def test_S04_a_tool_call_alone_comes_whole_on_the_last_chunk(door, provider):
 # -- S06
 
 
-@each_service
+@each_address
 @each_door
 def test_S06_a_stream_that_goes_silent_is_ended_and_its_connection_closed(door, provider):
     with door(provider=provider, defaults=SHORT) as world:

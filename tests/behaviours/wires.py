@@ -341,10 +341,11 @@ WIRES: dict[str, Any] = {
     "openai_responses": OpenAIResponses,
     "aws_bedrock": Bedrock,
     "google_ai_studio": Gemini,
+    "google_vertex": Gemini,
     "azure_openai": OpenAI,
 }
 # Those whose events are lines of text.
-IN_LINES = ("openai", "anthropic", "openai_responses", "google_ai_studio")
+IN_LINES = ("openai", "anthropic", "openai_responses", "google_ai_studio", "google_vertex")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ MODELS = {
     "openai": "gpt-4o-mini",
     "anthropic": "claude-haiku-4-5",
     "google_ai_studio": "gemini-2.5-flash",
+    "google_vertex": "gemini-2.5-flash",
     "openai_responses": "gpt-5-mini",
     "azure_openai": "gpt-4o-mini",
     "openrouter": "vendor/model",

@@ -450,12 +450,14 @@ def test_an_output_that_cannot_be_written_is_named(desk: Desk, place: str) -> No
     assert desk.sim.requests() == 0
 
 
-def test_a_slow_writer_of_a_pipe_holds_nothing_up_and_can_be_left(desk: Desk) -> None:
+@pytest.mark.parametrize(("command", "field"), [("generate", "prompt"), ("embed", "text")])
+def test_a_slow_writer_of_a_pipe_holds_nothing_up_and_can_be_left(
+    desk: Desk, command: str, field: str
+) -> None:
     """Answers come while the next line does not; Ctrl-C does not wait for it."""
     url = desk.sim.url("openai")
-    command = [*PROGRAM, "generate", "-m", "m", "--api-base", url, "-i", "-"]
     job = subprocess.Popen(
-        command,
+        [*PROGRAM, command, "-m", "m", "--api-base", url, "-i", "-"],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -464,10 +466,11 @@ def test_a_slow_writer_of_a_pipe_holds_nothing_up_and_can_be_left(desk: Desk) ->
     )
     assert job.stdin is not None
     assert job.stdout is not None
-    for word in ("one", "two"):
-        job.stdin.write(json.dumps({"prompt": word}) + "\n")
+    for number, word in enumerate(("one", "two")):
+        job.stdin.write(json.dumps({field: word}) + "\n")
         job.stdin.flush()
-        assert json.loads(job.stdout.readline())["output_text"] == f"You said: {word}"
+        row = json.loads(job.stdout.readline())
+        assert (row["_index"], row["error"]) == (number, None)
     job.send_signal(signal.SIGINT)
     job.wait(timeout=20)
     _, told = job.communicate()

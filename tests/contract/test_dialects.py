@@ -19,7 +19,7 @@ from llm_rotate.errors import CapabilityError, ConfigurationError
 from llm_rotate.providers import DIALECTS, dialect
 from llm_rotate.testing.bedrock_wire import event_frame, frame
 from llm_rotate.types import ChatResponse, StreamChunk
-from tests.behaviours.dialects import OTHER, PROVIDERS, SERVICES
+from tests.behaviours.dialects import ADDRESSES, OTHER, PROVIDERS
 from tests.behaviours.wires import WIRES
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -288,7 +288,7 @@ def test_every_dialect_has_a_case() -> None:
 def test_every_dialect_joins_in_the_behaviours() -> None:
     """Rotation, streams, calls and first steps are proved with a provider of each."""
     assert set(PROVIDERS) == set(DIALECTS)
-    assert set(OTHER) == set(WIRES) == set(SERVICES.values()) >= set(PROVIDERS.values())
+    assert set(OTHER) == set(WIRES) == set(ADDRESSES.values()) >= set(PROVIDERS.values())
 
 
 @each
@@ -416,6 +416,26 @@ def test_an_error_is_judged_alike_by_status_in_a_200_and_in_a_stream(case: Case)
     for verdict in (parse(case, raw, 429), parse(case, raw), first):
         assert isinstance(verdict, Verdict)
         assert (verdict.outcome, verdict.message) == (Outcome.RATE_LIMITED, "slow down")
+
+
+@pytest.mark.parametrize(
+    "case", [each for each in CASES if each.framed is sse], ids=lambda c: c.name
+)
+@pytest.mark.parametrize("said_before", [0, 3])
+def test_an_error_written_among_the_events_without_their_form_is_judged_too(
+    case: Case, said_before: int
+) -> None:
+    """As Google writes it once a stream has begun, and others where no event had come."""
+    events = case.framed(*case.events[:said_before])
+    for error in (case.error, [case.error]):
+        raw = events + json.dumps(error, indent=1).encode()
+        for pieces in ((raw,), tuple(raw[i : i + 1] for i in range(len(raw)))):
+            verdict = streamed(case, *pieces)[-1]
+            assert isinstance(verdict, Verdict)
+            assert (verdict.outcome, verdict.message) == (Outcome.RATE_LIMITED, "slow down")
+    *_, verdict = streamed(case, json.dumps(case.answer, indent=1).encode())
+    assert isinstance(verdict, Verdict)
+    assert verdict.outcome is Outcome.SERVER_ERROR, "an answer in one piece is no stream"
 
 
 @each

@@ -185,6 +185,27 @@ def test_a_missing_sdk_is_told_with_its_extra() -> None:
 # -- chat
 
 
+WITH_AIOHTTP = """
+import sys, types
+sys.path.insert(0, {here!r})
+stand_in = types.ModuleType("aiohttp")
+stand_in.__getattr__ = lambda name: type(name, (Exception,), {{}})
+sys.modules["aiohttp"] = stand_in
+from google.genai import _api_client
+from tests.engine.test_google import HELLO, MODEL, Simulator
+with Simulator().serve() as sim:
+    lm = sim.pool(["k1"], provider="google_ai_studio")
+    print(_api_client.has_aiohttp, lm.chat_sync(MODEL, HELLO).content)
+    print("".join(chunk.delta for chunk in lm.chat_stream_sync(MODEL, HELLO)))
+"""
+
+
+def test_it_sends_over_the_pools_connections_where_the_sdk_would_take_aiohttp() -> None:
+    answer = "You said: hello there"
+    told = run(WITH_AIOHTTP.format(here=str(Path(__file__).parents[2])))
+    assert told == f"True {answer}\n{answer}\n"
+
+
 def test_keywords_that_nobody_knows_go_as_they_are(sim: Simulator, lm: LMRotate) -> None:
     lm.chat_sync(MODEL, HELLO, top_k=3, something_new={"a": 1})
     assert body(sim)["generationConfig"]["topK"] == 3
@@ -530,11 +551,13 @@ def test_a_service_accounts_token_is_fetched_once_for_all(sim: Simulator, tmp_pa
         async for _ in lm.chat_stream(MODEL, HELLO):
             pass
         await lm.generate_content(MODEL, "hi")
+        async for _ in lm.generate_content_stream(MODEL, "hi"):
+            pass
         await lm.close()
 
     asyncio.run(calls())
     token, *asked = sim.log
-    assert (token.path, len(asked)) == ("/token", 22)
+    assert (token.path, len(asked)) == ("/token", 23)
     assert {seen.key for seen in asked} == {"k1"}
     place = "/projects/other/locations/europe-west4/publishers/google/models/gemini-2.5-flash:"
     assert all(place in seen.path for seen in asked)

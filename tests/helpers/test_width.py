@@ -76,6 +76,22 @@ def test_auto_is_within_a_tenth_of_the_best_fixed_number(name):
     assert loop.run(auto(loop), ROWS) <= 1.10 * best
 
 
+@pytest.mark.parametrize(
+    "name", ["slows down beyond 24", "slows down beyond 100", "ten at a time", "fifty at a time"]
+)
+def test_a_short_batch_is_not_spent_on_feeling_for_it(name):
+    server, rows = SERVERS[name], 500
+    best = min(Loop(server).run(Fixed(n), rows) for n in (8, 12, 16, 24, 50, 80, 100, 128))
+    loop = Loop(server)
+    assert loop.run(auto(loop), rows) <= 1.25 * best
+
+
+def test_rows_that_fill_the_window_tell_of_it():
+    loop = Loop(lambda *_: 1.0)
+    loop.run(auto(loop), 16 + 32 + 64 + 128)
+    assert loop.now == 4.0  # it doubles with every round
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_answers_of_unequal_length_cost_little_more(name):
     server = SERVERS[name]
@@ -99,6 +115,12 @@ def test_auto_shrinks_when_the_server_becomes_slower():
     before = max(loop.limits)
     assert before >= 50
     assert width.limit <= before / 2
+
+
+def test_a_pause_makes_no_smaller_window_look_as_good():
+    loop = Loop(lambda n, now: max(0.3, n / 40) + (3.0 if 42 < now < 42.3 else 0.0))
+    loop.run(auto(loop), 3_000)
+    assert min(loop.limits[1_000:]) >= 10  # twelve are needed; the next step down is 8
 
 
 @pytest.mark.parametrize("outcome", ["rate_limited", "overloaded"])

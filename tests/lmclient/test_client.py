@@ -264,13 +264,14 @@ def test_deployments_of_several_models_share_the_work(sim: Simulator) -> None:
     with replicas(sim, "a1", "a2", "b1", max_parallel_requests=1) as client:
         batch = client.generate_batch([str(n) for n in range(12)])
         singles = {client.generate("x").metrics.deployment for _ in range(6)}
+        vectors = {client.embed("x").metrics.deployment for _ in range(6)}
     served = [each.metrics.deployment for each in batch]
     assert {name: served.count(name) for name in sorted(set(served))} == {
         "a1": 4,
         "a2": 4,
         "b1": 4,
     }
-    assert singles == {"a1", "a2", "b1"}
+    assert singles == vectors == {"a1", "a2", "b1"}
     assert {seen.model for seen in sim.log} == {"a", "b"}
 
 
@@ -278,8 +279,10 @@ def test_a_dead_replica_costs_no_row(sim: Simulator) -> None:
     sim.key("a1").drop()
     with replicas(sim, "a1", "b1") as client:
         batch = client.generate_batch([str(n) for n in range(20)])
-    assert batch.errors == [None] * 20
-    assert {each.metrics.deployment for each in batch} == {"b1"}
+        texts = client.embed_batch([str(n) for n in range(20)], micro_batch_size=5)
+        singles = [client.embed("x"), client.transcribe(b"RIFF....WAVE" + bytes(99))]
+    assert batch.errors == texts.errors == [None] * 20
+    assert {each.metrics.deployment for each in [*batch, *texts, *singles]} == {"b1"}
 
 
 def test_the_least_busy_replica_gets_the_next_one(sim: Simulator) -> None:

@@ -210,6 +210,7 @@ class Proxy:
         self._there = port
         self.swallow: Callable[[bytes], bool] = lambda asked: False
         self.swallowed = 0
+        self._served: list[Any] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
@@ -219,24 +220,32 @@ class Proxy:
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
-        await self._server.wait_closed()
+        await asyncio.gather(*self._served)
 
     async def _serve(self, reader: Any, writer: Any) -> None:
+        self._served.append(asyncio.current_task())
         there_reader, there = await asyncio.open_connection("127.0.0.1", self._there)
-        try:
+        is_swallowing = False
+
+        async def asks() -> None:
+            nonlocal is_swallowing
             while asked := await reader.read(1 << 20):
+                is_swallowing = self.swallow(asked)
                 there.write(asked)
-                answer = await there_reader.read(1 << 20)
-                if self.swallow(asked):
-                    self.swallowed += 1
-                    self.swallow = lambda asked: False
-                    return
+
+        async def answers() -> None:
+            while (answer := await there_reader.read(1 << 20)) and not is_swallowing:
                 writer.write(answer)
-        except OSError:
-            pass
-        finally:
-            writer.close()
-            there.close()
+            if is_swallowing:
+                self.swallowed += 1
+                self.swallow = lambda asked: False
+
+        ways = [asyncio.create_task(asks()), asyncio.create_task(answers())]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for end in (writer, there):
+            end.close()
+        ended = (*ways, writer.wait_closed(), there.wait_closed())
+        await asyncio.gather(*ended, return_exceptions=True)
 
 
 def through_proxy(server: RedisServer, scenario: Callable[[Any, Proxy], Awaitable[None]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -18,14 +19,13 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import typer
 
 from ...errors import ConfigurationError
-from ...helpers.source import Source
+from ...helpers.groups import Groups, Member
 from ...helpers.width import Fixed
 from ...helpers.window import Window
 from .arrivals import Arrivals
@@ -35,7 +35,6 @@ from .mapping import Mapped
 from .options import Rows
 from .records import PIPE, BadRowError, Record, digest
 
-T = TypeVar("T")
 Shape = Callable[[Any], Mapping[str, Any]]
 """A result -> the fields of its row; None -> those of a row that failed."""
 Ask = Callable[[list[Any]], Awaitable[Sequence[Any]]]
@@ -121,14 +120,16 @@ class Job:
     async def run(self, ask: Ask, window: int, at_once: int) -> None:
         """Asks for all rows that are not settled, ``at_once`` in one go, and saves them."""
 
-        async def go(group: list[Planned]) -> None:
-            outcomes = await ask([each.mapped.input for each in group])
-            for planned, outcome in zip(group, outcomes, strict=True):
+        async def go(group: Sequence[Member]) -> None:
+            if self.ended is not None:
+                return
+            outcomes = await ask([planned.mapped.input for _, planned in group])
+            for (_, planned), outcome in zip(group, outcomes, strict=True):
                 self._take(planned, outcome)
 
-        pipe = self._pipe
-        groups = self._arriving(pipe, at_once) if pipe else grouped(self._planned(), at_once)
-        rows: Window[list[Planned], None] = Window(Source(groups), go, Fixed(window))
+        planned = self._arriving(self._pipe) if self._pipe else self._planned()
+        groups = Groups(planned, lambda _: 0.0, at_once, math.inf)
+        rows: Window[Sequence[Member], None] = Window(groups, go, Fixed(window))
         try:
             while row := await rows.next():
                 if row.error is not None:
@@ -144,21 +145,16 @@ class Job:
             if planned is not None:
                 yield planned
 
-    async def _arriving(self, pipe: Arrivals[Record], at_once: int) -> AsyncIterator[list[Planned]]:
+    async def _arriving(self, pipe: Arrivals[Record]) -> AsyncIterator[Planned]:
         """The same from a pipe."""
-        number, group = 0, []
+        number = 0
         async for record in pipe:
             if self.ended is not None:
                 return
             planned = self._plan(number, record)
             number += 1
             if planned is not None:
-                group.append(planned)
-            if len(group) == at_once:
-                yield group
-                group = []
-        if group and self.ended is None:
-            yield group
+                yield planned
 
     def _plan(self, number: int, record: Record) -> Planned | None:
         """What is to be sent for a row, if anything is."""
@@ -226,13 +222,6 @@ def open_sink(rows: Rows, job: Mapping[str, Any], window: int) -> Sink:
         source = {"input": digest(rows.input_jsonl or PIPE)}
     about = {**source, "mapper": rows.mapper, **job}
     return Journal(rows.output_jsonl, about, window, resume=rows.resume)
-
-
-def grouped(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of so many rows; the last one may be shorter."""
-    rest = iter(rows)
-    while group := list(islice(rest, size)):
-        yield group
 
 
 async def run_heard(job: Job, running: Coroutine[Any, Any, None]) -> None:

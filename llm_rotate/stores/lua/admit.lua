@@ -4,8 +4,9 @@
 --   per bucket its name, its limits (see FIELDS), seconds until the next two ends of its day
 --     ("": it has none),
 --   per candidate "flag subject# ... |bucket# ..." ("-": it may not go for reasons of its own),
---   per list "candidate# candidate# ...", per request "lease_id list# input output dollars
--- patience" (seconds for which it may keep others from what it waits for).
+--   per list "candidate# candidate# ..." with "|" at its end if one of them has buckets, per
+--     request "lease_id list# input output dollars patience" (seconds for which it may keep
+--     others from what it waits for).
 -- Reply: now, epoch, count, news {subject, state, ...}, per request {place in its list,
 -- version or versiont (a trial) of each subject}, or 0, or where limits may be the reason
 -- {0, per candidate of its list {bucket#, seconds, seconds for the smallest, the limit's
@@ -42,34 +43,47 @@ if count > since then
   heard = news(since)
 end
 
-local limits, candidates, lists = {}, {}, {}
-local row = 6
-for i = 1, tonumber(ARGV[4]) do
-  limits[i] = {number = i, name = ARGV[row + 1], row = ARGV[row + 2], day = ARGV[row + 3]}
-  row = row + 3
-end
-for i = 1, tonumber(ARGV[5]) do
-  local subjects, numbers = string.match(ARGV[row + i], '^([^|]*)|?(.*)$')
-  local words, needs = {}, {}
-  for word in string.gmatch(subjects, '%S+') do
-    words[#words + 1] = word
+-- Of many candidates the first is mostly taken: each word is read when it is needed.
+local BUCKETS = 6
+local CANDIDATES = BUCKETS + 3 * tonumber(ARGV[4])
+local LISTS = CANDIDATES + tonumber(ARGV[5])
+local REQUESTS = LISTS + tonumber(ARGV[6])
+local limits, candidates = {}, {}
+
+local function limit_of(number)
+  local limit = limits[number]
+  if not limit then
+    local at = BUCKETS + 3 * (number - 1)
+    limit = {number = number, name = ARGV[at + 1], row = ARGV[at + 2], day = ARGV[at + 3]}
+    limits[number] = limit
   end
-  for word in string.gmatch(numbers, '%d+') do
-    needs[#needs + 1] = limits[tonumber(word)]
-  end
-  candidates[i] = {is_barred = words[1] == '-', subjects = words, limits = needs}
+  return limit
 end
-row = row + #candidates
-for i = 1, tonumber(ARGV[6]) do
-  local list = {}
-  for word in string.gmatch(ARGV[row + i], '%d+') do
-    local candidate = candidates[tonumber(word)]
-    list[#list + 1] = candidate
-    list.is_limited = list.is_limited or #candidate.limits > 0
+
+local function candidate_of(number)
+  local candidate = candidates[number]
+  if not candidate then
+    local flag, subjects, buckets = string.match(ARGV[CANDIDATES + number], '^(.)([^|]*)|?(.*)$')
+    candidate = {is_barred = flag == '-', subjects = {}, limits = {}}
+    for word in string.gmatch(subjects, '%d+') do
+      table.insert(candidate.subjects, tonumber(word))
+    end
+    for word in string.gmatch(buckets, '%d+') do
+      table.insert(candidate.limits, limit_of(tonumber(word)))
+    end
+    candidates[number] = candidate
   end
-  lists[i] = list
+  return candidate
 end
-row = row + #lists
+
+local function list_of(number)
+  local row = ARGV[LISTS + number]
+  local list = {is_limited = string.sub(row, -1) == '|'}
+  for word in string.gmatch(row, '%d+') do
+    list[#list + 1] = tonumber(word)
+  end
+  return list
+end
 
 local states, touched = {}, {}
 local function state_of(number)
@@ -85,8 +99,7 @@ end
 -- The subject that keeps a candidate back longest, until when, and whether by a trial.
 local function barrier(candidate, lease)
   local worst, till, is_trial = nil, now, false
-  for i = 2, #candidate.subjects do
-    local number = tonumber(candidate.subjects[i])
+  for _, number in ipairs(candidate.subjects) do
     local state = state_of(number)
     if state and state.kind ~= 'A' then
       local rests = state.kind ~= 'P' and state.till > now
@@ -101,8 +114,8 @@ local function barrier(candidate, lease)
 end
 
 local function holds(candidate, lease)
-  for i = 2, #candidate.subjects do
-    local state = state_of(tonumber(candidate.subjects[i]))
+  for _, number in ipairs(candidate.subjects) do
+    local state = state_of(number)
     if state and state.trial == lease then
       return true
     end
@@ -112,15 +125,14 @@ end
 
 local function lend(candidate, lease, place)
   local granted = {place}
-  for i = 2, #candidate.subjects do
-    local number = tonumber(candidate.subjects[i])
+  for i, number in ipairs(candidate.subjects) do
     local state = state_of(number)
     if not state then
-      granted[i] = '0'
+      granted[i + 1] = '0'
     elseif state.kind == 'A' then
-      granted[i] = whole(state.version)
+      granted[i + 1] = whole(state.version)
     else
-      granted[i] = whole(state.version) .. 't'
+      granted[i + 1] = whole(state.version) .. 't'
       state.trial, state.trial_till = lease, now + tonumber(ARGV[3])
       touched[number] = true
     end
@@ -249,26 +261,36 @@ local function reserve_all(candidate, lease, cost, place)
   end
 end
 
+local holders = {}
+for number = 1, #KEYS - 3 do
+  local state = state_of(number)
+  if state and state.trial ~= '' then
+    holders[state.trial] = true
+  end
+end
+
 -- Asked before, and the answer was lost: where the lease was lent then.
 local function lent(lease, list)
   local took = list.is_limited and taken_by(lease)
   if took then
     return took.place
   end
-  for place, candidate in ipairs(list) do
-    if holds(candidate, lease) then
+  for place, number in ipairs(holders[lease] and list or {}) do
+    if holds(candidate_of(number), lease) then
       return place
     end
   end
 end
 
+local is_asked = {}
 local function answer(lease, list, cost, patience)
   local before = lent(lease, list)
   if before then
-    return before == GIVEN_BACK and 0 or lend(list[before], lease, before)
+    return before == GIVEN_BACK and 0 or lend(candidate_of(list[before]), lease, before)
   end
   local reasons, who, next_one, reason, soonest = {0}, worker_of(lease), nil, nil, INF
-  for place, candidate in ipairs(list) do
+  for place, number in ipairs(list) do
+    local candidate = candidate_of(number)
     local is_free = not candidate.is_barred and not barrier(candidate, lease)
     local full, wait = 0, 0
     if is_free then
@@ -286,18 +308,19 @@ local function answer(lease, list, cost, patience)
   if next_one and patience > 0 then
     claim(next_one, reason, cost, who, patience)
   end
-  for _, candidate in ipairs(list) do
-    candidate.is_asked = true
+  for _, number in ipairs(list) do
+    is_asked[number] = true
   end
   return list.is_limited and reasons or 0
 end
 
-local answers = {}
-for i = row + 1, #ARGV do
+local answers, lists = {}, {}
+for i = REQUESTS + 1, #ARGV do
   local lease, number, input, output, dollars, patience =
     string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%S+) (%S+) (%S+)$')
   local cost = {tonumber(input), tonumber(output), tonumber(dollars)}
-  answers[#answers + 1] = answer(lease, lists[tonumber(number)], cost, tonumber(patience))
+  lists[number] = lists[number] or list_of(number)
+  answers[#answers + 1] = answer(lease, lists[number], cost, tonumber(patience))
 end
 keep_buckets()
 
@@ -306,13 +329,11 @@ for number in pairs(touched) do
 end
 
 local barriers = {}
-for i, candidate in ipairs(candidates) do
-  barriers[i] = 0
-  if candidate.is_asked then
-    local worst, till, is_trial = barrier(candidate, '')
-    if worst then
-      barriers[i] = {worst, whole(till - now), is_trial and 1 or 0}
-    end
+for number = 1, tonumber(ARGV[5]) do
+  local worst, till, is_trial
+  if is_asked[number] then
+    worst, till, is_trial = barrier(candidate_of(number), '')
   end
+  barriers[number] = worst and {worst, whole(till - now), is_trial and 1 or 0} or 0
 end
 return {whole(now), epoch, whole(count), heard, answers, barriers}
