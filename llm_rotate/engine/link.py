@@ -94,7 +94,9 @@ class Link:
     def lost(self, error: BaseException) -> None:
         """The server is away."""
         self.failure = str(error) or type(error).__name__
-        if not self.is_cut:
+        if self.is_cut:
+            self.store.unsent()  # another flush, begun before
+        else:
             self.is_cut = True
             self.store.cut_off()
             LOG.warning(
@@ -291,6 +293,7 @@ class _Wire:
             await self._carry_in_time(())
         except Exception as error:  # still away, for whatever reason
             self._drop()
+            link.store.unsent()
             link.failure = str(_named(error, link.timeout_s))
         else:
             link.back()

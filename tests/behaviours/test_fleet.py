@@ -379,6 +379,34 @@ def test_D05_a_wrong_password_is_said_once_and_never_shown(sim, caplog, url: str
     assert "sesame" not in caplog.text
 
 
+def test_D05_a_user_who_may_not_all_that_is_needed_is_told_so_once(
+    sim, redis, caplog, monkeypatch
+) -> None:
+    """What fails is tried again before the server counts as back."""
+    monkeypatch.setattr("llm_rotate.stores.counters.SAY_SECONDS", 0.05)
+    monkeypatch.setattr("llm_rotate.engine.link.PROBE_SECONDS", (0.02, 0.04))
+    redis.do("ACL", "SETUSER", "worker", "on", ">pass", "~*", "+@all", "-hincrby")
+
+    async def scenario() -> None:
+        async with worker(sim, f"redis://worker:pass@127.0.0.1:{redis.port}") as lm:
+            for _ in range(40):
+                await served(lm, 1)
+                await asyncio.sleep(0.01)
+            assert "can't run this command" in lm._pool.store._link.failure
+            redis.do("ACL", "SETUSER", "worker", "+hincrby")
+            await until(lambda: shared_again(lm))
+            total = (await lm.usage_summary())["total"]
+            assert total["successes"] == sim.requests()
+
+    run(scenario)
+    assert warnings_of(caplog) == ["away", "back"]
+
+
+async def shared_again(lm: LMRotate) -> bool:
+    await served(lm, 1)
+    return not lm._pool.store._link.is_cut
+
+
 def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis) -> None:
     async def scenario() -> None:
         async with worker(sim, redis.url, on_store_failure="raise") as here:

@@ -255,6 +255,26 @@ def test_settling_while_the_server_is_away_is_told_when_it_is_back(sim, redis) -
     run(scenario)
 
 
+def test_what_a_server_refused_to_hear_is_told_when_it_takes_it(sim, redis) -> None:
+    """A failover made it a replica: it can be reached, and looked for again and again."""
+
+    async def scenario() -> None:
+        sim.key("a").slow(0.3)
+        async with limited(sim, redis.url, max_concurrency=1, rpm=60) as lm:
+            call = asyncio.create_task(tried(lm, 1))
+            await until(lambda: asyncio.sleep(0, sim.requests()))
+            redis.do("REPLICAOF", "127.0.0.1", 1)
+            assert await tried(lm, 1) == 0
+            assert await call == 1
+            await asyncio.sleep(1.5)  # some probes long
+            assert not await shares(lm)
+            redis.do("REPLICAOF", "NO", "ONE")
+            await until(lambda: shares(lm))
+            assert rooms(await lm.health())["max_concurrency"].taken == 0
+
+    run(scenario)
+
+
 def test_slots_of_a_key_are_one_number_for_all_processes(sim, redis) -> None:
     slots, seconds = 2, 0.1
     sim.key("a").slow(seconds)
