@@ -136,10 +136,15 @@ def checked(name: str, number: N, *, may_be_zero: bool = False) -> N:
     """``number`` if it is one, over zero and not NaN. Raises ConfigurationError."""
     given: object = number
     if isinstance(given, bool) or not isinstance(given, (int, float)) or math.isnan(given):
-        raise ConfigurationError(f"{name} must be a number, not {type(given).__name__}")
+        raise ConfigurationError(f"{name} must be a number, not {_shown(given)}")
     if number < 0 or (number == 0 and not may_be_zero):
         raise ConfigurationError(f"{name} must be {'at least' if may_be_zero else 'over'} 0")
     return number
+
+
+def _shown(given: object) -> str:
+    """NaN, or the type of what is no number at all."""
+    return "NaN" if isinstance(given, float) else type(given).__name__
 
 
 def counted(name: str, number: object) -> int:

@@ -9,6 +9,8 @@ from .core.keystate import KeyState, Kind
 from .engine.pool import Pool
 from .engine.portal import PORTAL
 
+FOR_EVER_SECONDS = 1e10  # some 300 years; what is longer has no date
+
 
 class Keys:
     """Takes keys out and brings them back, from the next call on. Each coroutine returns when
@@ -35,6 +37,8 @@ class Keys:
         """COOLDOWN for ``seconds``, also if that is sooner than a rest that it has now."""
         now = self._now()
         until = now + checked("seconds", seconds)
+        if seconds >= FOR_EVER_SECONDS:
+            until = math.inf
         await self._pool.steer(key_id, KeyState(Kind.COOLDOWN, until, now, reason=reason))
 
     async def reset(self, key_id: str) -> None:

@@ -151,6 +151,13 @@ def token_provider(ask: Any) -> Any:
     return ask
 
 
+def name_of_states(name: str) -> str:
+    """A name under which states are kept, and below it those of single models."""
+    if "|" in name:
+        raise ValueError("must not contain '|', which stands between a key and its models")
+    return name
+
+
 # The fields of auth_config that decide where requests go or what they say.
 _AUTH_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "azure_endpoint": web_address,

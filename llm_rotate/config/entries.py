@@ -311,7 +311,12 @@ class KeyConfig(Entry):
                 "looks like a secret, and key_ids are shown; "
                 "give the key a name, and say in secret_ref where its secret is"
             )
-        return key_id
+        return checks.name_of_states(key_id)
+
+    @field_validator("quota_group")
+    @classmethod
+    def _is_a_groups_name(cls, name: str | None) -> str | None:
+        return None if name is None else checks.name_of_states(name)
 
     @field_validator("secret_ref")
     @classmethod

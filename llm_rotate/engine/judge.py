@@ -31,6 +31,7 @@ from .ledger import Ledger, Price
 from .run import Grant, Run
 from .stages import Stage
 
+LAST_MOMENT = 253_402_300_799.0  # 9999-12-31T23:59:59Z, in seconds since the epoch
 R = TypeVar("R", bound=Response)
 
 
@@ -69,9 +70,9 @@ class Judge:
         return self._clock.now()
 
     def wall_at(self, at: float) -> datetime:
-        """The moment of a monotonic time, as an aware datetime."""
+        """The moment of a monotonic time, as an aware datetime; the last there is, if later."""
         seconds = self._clock.wall() + at - self._clock.now()
-        return datetime.fromtimestamp(seconds, UTC)
+        return datetime.fromtimestamp(min(seconds, LAST_MOMENT), UTC)
 
     def wall(self) -> float:
         """Seconds since the epoch."""

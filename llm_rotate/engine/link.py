@@ -65,22 +65,27 @@ class Link:
 
     def soon(self) -> None:
         """The store has something to say: it goes with this turn of the loop. Any thread."""
-        loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises outside a loop
-        if loop is not None:
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises outside a loop
             self._wire().soon()
-            return
-        for loop, wire in list(self._wires.items()):
-            if loop.is_running():
-                with suppress(RuntimeError):  # it closed this moment: the next one is asked
-                    loop.call_soon_threadsafe(wire.soon)
-                    return
+        else:
+            self._elsewhere(_Wire.soon)
 
     def later(self) -> None:
-        """What the store counted is said within a second."""
+        """What the store counted is said within a second. Any thread."""
         loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises outside a loop
         wire = self._wires.get(loop) if loop is not None else None
         if wire is not None:
             wire.later()
+        else:
+            self._elsewhere(_Wire.later)
+
+    def _elsewhere(self, act: Callable[[_Wire], None]) -> None:
+        """In a loop that has spoken to the server before."""
+        for loop, wire in list(self._wires.items()):
+            if loop.is_running():
+                with suppress(RuntimeError):  # it closed this moment: the next one is asked
+                    loop.call_soon_threadsafe(act, wire)
+                    return
 
     def watch(self, is_waiting: Callable[[], bool]) -> None:
         """A call begins to wait: until none does, news of others are asked for by themselves."""
@@ -89,7 +94,9 @@ class Link:
     def lost(self, error: BaseException) -> None:
         """The server is away."""
         self.failure = str(error) or type(error).__name__
-        if not self.is_cut:
+        if self.is_cut:
+            self.store.unsent()  # another flush, begun before
+        else:
             self.is_cut = True
             self.store.cut_off()
             LOG.warning(
@@ -286,6 +293,7 @@ class _Wire:
             await self._carry_in_time(())
         except Exception as error:  # still away, for whatever reason
             self._drop()
+            link.store.unsent()
             link.failure = str(_named(error, link.timeout_s))
         else:
             link.back()

@@ -13,7 +13,7 @@ from ..core.call import BACKOFF_LONGEST_SECONDS, NONE, Call, Visit
 from ..core.keystate import KeyState
 from ..core.limits import exceeded
 from ..core.outcome import FAULTS, Effect, Next, Outcome
-from ..core.pool import FREE, LEASE_SECONDS, Lease
+from ..core.pool import FREE, Lease
 from ..core.wire import Verdict
 from ..errors import CapabilityError
 from ..types import Attempt
@@ -30,6 +30,8 @@ from .transport.seam import Withdrawn
 WIDE_WINDOW = 8
 # What a call without a limit to its waiting waits for in any case.
 PATIENCE_SECONDS = 60.0
+# Who waits for what another call holds looks again, also if no news come (see SLOT in admit.lua).
+LOOK_AGAIN_SECONDS = 5.0
 HOPELESS = frozenset({Effect.QUARANTINE, Effect.STRIKE})
 
 
@@ -293,13 +295,13 @@ class Rotation:
             if not run.call.is_open(visit):
                 continue
             skip = run.call.excluded_next(visit)
-            if visit.full:
-                full = [each.until for i, each in visit.full.items() if i not in skip]
-                earliest, skip = min([earliest, *full]), skip | visit.full.keys()
-            earliest = min(earliest, stage.earliest(now, skip))
-            if stage.is_trying(run.call.excluded_next(visit)) and now < latest:
+            full = [each for i, each in (visit.full or {}).items() if i not in skip]
+            is_trying = stage.is_trying(skip) or any(each.is_trial for each in full)
+            earliest = min([earliest, *(each.until for each in full)])
+            earliest = min(earliest, stage.earliest(now, skip | (visit.full or {}).keys()))
+            if is_trying and now < latest:
                 run.is_hoping = True
-                earliest = min(earliest, latest, now + LEASE_SECONDS)
+                earliest = min(earliest, latest, now + LOOK_AGAIN_SECONDS)
         if latest == math.inf and now + PATIENCE_SECONDS < earliest < math.inf:
             earliest = self._mended_at(run, now)
         run.earliest = earliest

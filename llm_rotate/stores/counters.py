@@ -70,8 +70,9 @@ class Counters:
             self._message, self._is_sent = [], False
 
     def again(self) -> None:
-        """What was given out may not have been heard."""
+        """What was given out may not have been heard: it goes before anything counts as well."""
         self._is_sent = False
+        self.is_urgent = bool(self._message)
 
 
 def counts_of(reply: Sequence[bytes]) -> Counts:

@@ -141,7 +141,8 @@ class Simulator:
         return self._tokens.total() if key_id is None else self._tokens[key_id]
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
-        """Waits until ``condition``, asked again after each request and answer, holds.
+        """Waits until ``condition`` holds, asked again after each request and answer, and each
+        connection that was closed.
 
         False if that took longer than ``timeout`` real seconds.
         """
@@ -256,7 +257,9 @@ class Simulator:
             plan = self._plan(call, seen, wire if route else None, request)
             if route is not None and route.answer_id and not plan.settled:
                 self._look(plan, call, route.answer_id)
-            call = replace(call, upstream=seen.upstream)
+            call = replace(
+                call, upstream=seen.upstream, is_bearer="authorization" in request.headers
+            )
             answer = render(call, wire, plan, seen, self._says)
             self._tokens[seen.key] += seen.tokens
             self.in_flight += 1
@@ -269,6 +272,11 @@ class Simulator:
             answer.seen.closed_early = early
             self.streams_cut_by_client += early and answer.stream
             self.in_flight -= 1
+            self._change.notify_all()
+
+    def closed(self) -> None:
+        """A connection was closed."""
+        with self._change:
             self._change.notify_all()
 
     def _look(self, plan: Plan, call: Call, answer_id: str) -> None:

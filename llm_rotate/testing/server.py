@@ -129,6 +129,7 @@ class Connection(asyncio.Protocol):
 
     def _gone(self) -> None:
         self._door.connections.discard(self)
+        self._door.app.closed()
 
     def _wait_for_request(self) -> None:
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -298,6 +299,28 @@ def test_D05_calls_go_on_while_the_server_is_away_and_share_again_after(
     assert heard.count("away") >= 1
 
 
+@pytest.mark.parametrize("fault", [Gone, Frozen])
+def test_D05_once_it_is_known_that_the_server_is_away_nobody_waits_for_it(
+    sim, redis, fault: Any
+) -> None:
+    async def scenario() -> None:
+        async with worker(sim, redis.url) as lm:
+            await served(lm, 1)
+            fault.begin(redis)
+            await served(lm, 1)
+            store, took = lm._pool.store, []
+            (candidate,) = lm._pool.stages(MODEL, None, None)[0].window(0.0, 1, (), None)
+            for _ in range(50):
+                began = time.perf_counter()
+                await store.admit([candidate], time.monotonic())
+                took.append(time.perf_counter() - began)
+                await asyncio.sleep(0.01)  # probes go between
+            assert statistics.median(took) < 0.005
+            fault.end(redis)
+
+    run(scenario)
+
+
 def test_D05_absent_at_start_and_there_later(sim, caplog) -> None:
     port = free_port()
 
@@ -354,6 +377,34 @@ def test_D05_a_wrong_password_is_said_once_and_never_shown(sim, caplog, url: str
     assert warnings_of(caplog) == ["away"]
     assert "wrong@" not in caplog.text
     assert "sesame" not in caplog.text
+
+
+def test_D05_a_user_who_may_not_all_that_is_needed_is_told_so_once(
+    sim, redis, caplog, monkeypatch
+) -> None:
+    """What fails is tried again before the server counts as back."""
+    monkeypatch.setattr("llm_rotate.stores.counters.SAY_SECONDS", 0.05)
+    monkeypatch.setattr("llm_rotate.engine.link.PROBE_SECONDS", (0.02, 0.04))
+    redis.do("ACL", "SETUSER", "worker", "on", ">pass", "~*", "+@all", "-hincrby")
+
+    async def scenario() -> None:
+        async with worker(sim, f"redis://worker:pass@127.0.0.1:{redis.port}") as lm:
+            for _ in range(40):
+                await served(lm, 1)
+                await asyncio.sleep(0.01)
+            assert "can't run this command" in lm._pool.store._link.failure
+            redis.do("ACL", "SETUSER", "worker", "+hincrby")
+            await until(lambda: shared_again(lm))
+            total = (await lm.usage_summary())["total"]
+            assert total["successes"] == sim.requests()
+
+    run(scenario)
+    assert warnings_of(caplog) == ["away", "back"]
+
+
+async def shared_again(lm: LMRotate) -> bool:
+    await served(lm, 1)
+    return not lm._pool.store._link.is_cut
 
 
 def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis) -> None:

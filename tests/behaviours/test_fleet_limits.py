@@ -94,6 +94,23 @@ def test_D01_what_one_worker_did_not_use_another_may_take(sim, redis) -> None:
     run(scenario)
 
 
+def test_who_hears_of_a_slot_that_is_taken_again_waits_on(sim, redis) -> None:
+    """News of room, and that there is none, come in one answer."""
+
+    async def scenario() -> None:
+        sim.key("a").slow(0.5)
+        async with (
+            limited(sim, redis.url, max_concurrency=1) as here,
+            limited(sim, redis.url, max_concurrency=1) as there,
+        ):
+            both = asyncio.create_task(tried(here, 2, max_wait_seconds=10))
+            await until(lambda: asyncio.sleep(0, sim.requests() == 2))
+            assert await tried(there, 1, max_wait_seconds=10) == 1
+            assert await both == 2
+
+    run(scenario)
+
+
 def test_who_goes_elsewhere_keeps_no_other_worker_from_a_key(sim, redis) -> None:
     """A request of a large part of a key's limit finds no room there, and is served by another."""
 
@@ -236,6 +253,42 @@ def test_settling_while_the_server_is_away_is_told_when_it_is_back(sim, redis) -
             await until(is_free)
 
     run(scenario)
+
+
+def test_what_a_server_refused_to_hear_is_told_when_it_takes_it(sim, redis) -> None:
+    """A failover made it a replica: it can be reached, and looked for again and again."""
+
+    async def scenario() -> None:
+        sim.key("a").slow(0.3)
+        async with limited(sim, redis.url, max_concurrency=1, rpm=60) as lm:
+            call = asyncio.create_task(tried(lm, 1))
+            await until(lambda: asyncio.sleep(0, sim.requests()))
+            redis.do("REPLICAOF", "127.0.0.1", 1)
+            assert await tried(lm, 1) == 0
+            assert await call == 1
+            await asyncio.sleep(1.5)  # some probes long
+            assert not await shares(lm)
+            redis.do("REPLICAOF", "NO", "ONE")
+            await until(lambda: shares(lm))
+            assert rooms(await lm.health())["max_concurrency"].taken == 0
+
+    run(scenario)
+
+
+def test_slots_of_a_key_are_one_number_for_all_processes(sim, redis) -> None:
+    slots, seconds = 2, 0.1
+    sim.key("a").slow(seconds)
+    config = shipped(sim, redis.url, ["a"])
+    config["keys"][0]["limits"] = {"max_concurrency": slots}
+    with processes(2, config) as workers:
+        for each in workers:
+            each.tell("herd", 8)
+        for each in workers:
+            assert each.hear() == ["a"] * 8
+    times = sorted(seen.at for seen in sim.log)
+    assert len(times) == 16
+    for at in times:  # a request is there for so long at least
+        assert sum(at - seconds < other <= at for other in times) <= slots
 
 
 def test_D04_a_killed_workers_slot_is_given_back_by_its_lease(sim, redis) -> None:

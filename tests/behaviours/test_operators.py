@@ -93,6 +93,35 @@ def test_R21_rest_takes_a_key_out_for_so_long(provider: str) -> None:
     world.run(scenario)
 
 
+@pytest.mark.parametrize("seconds", [1e9, 2.6e11, 1e12, 1e308, float("inf")])
+def test_R21_a_rest_of_any_length_can_be_shown_and_taken_back(seconds: float) -> None:
+    world = Shared("openai", defaults={"cooldown_seconds": 1e12})
+    world.sim.key("b").then(429)
+
+    async def scenario() -> None:
+        await world.lm.keys.rest("a", seconds)
+        health = await health_of(world, "a")
+        assert (health.state, health.until is None) == ("cooldown", seconds > 1e10)
+        with pytest.raises(NoAvailableKeyError):
+            await world.chat()
+        for key_id in ("a", "b"):
+            await world.lm.keys.reset(key_id)
+        assert set(await world.both()) == {"a", "b"}
+
+    world.run(scenario)
+
+
+def test_R21_a_rest_that_has_no_length_is_refused() -> None:
+    world = World(["a"])
+
+    async def scenario() -> None:
+        for seconds, why in ((0, "over 0"), (-1, "over 0"), (float("nan"), "not NaN")):
+            with pytest.raises(ConfigurationError, match=why):
+                await world.lm.keys.rest("a", seconds)
+
+    world.run(scenario)
+
+
 @each_dialect
 def test_R21_the_operators_last_word_counts_though_it_is_the_shorter_rest(provider: str) -> None:
     world = Shared(provider)

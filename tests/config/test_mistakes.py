@@ -69,6 +69,8 @@ FIELD_MISTAKES = [
     ({"keys": [KEY], "http": {"verify": f"/nowhere/{SECRET}"}}, "http.verify: there is no such file or folder"),
     ({"keys": [KEY], "http": {"verify": __file__}}, "http.verify: no certificates can be read there"),
     ({"keys": [KEY], "http": {"proxi": SECRET}}, "http.proxi: no such field; did you mean 'proxy'?"),
+    (key(key_id="team|prod"), "keys[0].key_id: must not contain '|', which stands between a key and its models"),
+    ({"keys": [KEY | {"quota_group": "a|b"}], "quota_groups": {"a|b": {}}}, "keys[0].quota_group: must not contain '|', which stands between a key and its models"),
     (key(auth_config={"base_url": SECRET}), "keys[0].auth_config: base_url must begin with https:// or http:// and a host"),
     (key(auth_config={"default_headers": SECRET}), "keys[0].auth_config: default_headers must be a mapping of headers to values"),
 ]  # fmt: skip

@@ -110,7 +110,7 @@ local function without(table, whole)
   end
 end
 local bucket = cmsgpack.unpack(ARGV[1])
-bucket.is_wanted, bucket.claim = nil, nil
+bucket.is_wanted = nil
 without(bucket, bucket)
 without(bucket.meters[1], bucket)
 without(bucket.admitted, bucket)

@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from llm_rotate.config.entries import StateStoreConfig
-from llm_rotate.core.bucket import BucketSpec
+from llm_rotate.core.bucket import BucketSpec, Tokens
 from llm_rotate.core.keystate import Change, KeyState, Kind
 from llm_rotate.core.outcome import Scope
 from llm_rotate.core.pool import FREE, Candidate, Lease, Refused
@@ -88,6 +88,44 @@ def test_a_thread_without_a_loop_may_say_something(server: RedisServer) -> None:
         await asyncio.to_thread(store.transition, [change], NOW())
         await asyncio.sleep(0.1)
         assert server.do("GET", "{llmrotate}s:key:a").split(b"|")[1] == b"D"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("has_loop", [False, True])
+def test_what_a_thread_counted_is_said_though_no_call_follows(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, has_loop: bool
+) -> None:
+    """As a lent key that is given back in another loop, or outside of one."""
+    monkeypatch.setattr("llm_rotate.engine.link.LATER_SECONDS", 0.02)
+    monkeypatch.setattr("llm_rotate.stores.counters.SAY_SECONDS", 0.01)
+    store = opened(server.url)
+    counted: dict[tuple[str, str, str], tuple[int, ...]] = {}
+
+    def unsaid() -> Any:
+        told = dict(counted)
+        counted.clear()
+        return told
+
+    def give_back(lease: Lease) -> None:
+        counted["p", "a", "m"] = (1, 0, 0, 0, 0)
+        store.settle(lease, (), NOW())
+
+    async def in_a_loop(lease: Lease) -> None:
+        give_back(lease)
+
+    async def scenario() -> None:
+        store.count(unsaid)
+        lease = await store.admit([KEY], NOW())
+        await asyncio.sleep(0.1)  # whatever was to be said has been
+        if has_loop:
+            await asyncio.to_thread(lambda: asyncio.run(in_a_loop(lease)))
+        else:
+            await asyncio.to_thread(give_back, lease)
+        async with asyncio.timeout(5):
+            while not server.do("HLEN", "{llmrotate}counts"):  # noqa: ASYNC110 - asked of a server
+                await asyncio.sleep(0.01)
+        await store.aclose()
 
     asyncio.run(scenario())
 
@@ -245,6 +283,27 @@ def test_a_change_whose_answer_was_lost_is_made_once(server: RedisServer) -> Non
         assert store.state("key:a").version == 1
 
     through_proxy(server, scenario)
+
+
+def test_a_limited_admission_whose_answer_was_lost_counts_once_and_can_be_given_back(
+    server: RedisServer,
+) -> None:
+    async def scenario(store: Any, proxy: Proxy) -> None:
+        for owed, left in ((Tokens(3, 4), 1), (None, 1)):
+            proxy.swallow = lambda asked: b"EVALSHA" in asked
+            lease = await store.admit([LIMITED], NOW(), Tokens(5, 5))
+            assert isinstance(lease, Lease)
+            assert (await room(store)).taken == left + (owed is None)
+            proxy.swallow = lambda asked: b"settle" in asked
+            store.settle(lease, (), NOW(), owed)
+            assert (await room(store)).taken == left
+        assert proxy.swallowed == 4
+
+    through_proxy(server, scenario)
+
+
+async def room(store: Any) -> Any:
+    return (await store.rooms([LIMITED], NOW()))["key:b"]["rpm"]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import gc
 import json
 import socket
 import threading
+import time
 import warnings
 from contextlib import suppress
 
@@ -57,6 +58,17 @@ def test_one_connection_serves_many_requests(sim, line):
             assert json.loads(body)["choices"]
     assert sim.open_connections == 1
     assert sim.requests("k1") == 3
+
+
+def test_who_waits_for_connections_to_close_hears_of_it_at_once(sim, line):
+    with line.makefile("rb") as file:
+        line.sendall(request())
+        assert read_answer(file)[0] == 200
+    assert sim.open_connections == 1
+    threading.Timer(0.1, line.close).start()
+    began = time.monotonic()
+    assert sim.wait_for(lambda: sim.open_connections == 0, timeout=40)
+    assert time.monotonic() - began < 20
 
 
 def test_pipelined_requests_are_answered_in_their_order(sim, line):

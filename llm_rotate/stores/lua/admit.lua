@@ -141,17 +141,29 @@ local function lend(candidate, lease, place)
 end
 
 -- A request of a large part of a limit waits until much room is there at once. While it
--- does, the requests of other workers (who keep the order of their own) must not take it: the
--- first that waits claims the bucket until then and a moment longer. Who will not wait so long
--- claims nothing, or it would keep all others out for nobody.
+-- does, the requests of other workers (who keep the order of their own) must not take it: who
+-- waits claims the bucket until then and a moment longer, and the oldest claim holds. Who will
+-- not wait so long claims nothing, or it would keep all others out for nobody.
+-- A slot is taken again at once by the worker that gave it back, if calls wait there: who has
+-- waited for one for SLOT_S, and looks again every few seconds, claims the next.
 local CLAIM_S, LOOK_AGAIN_S, LARGE = 1, 0.25, 0.5
+local SLOT, SLOT_S, SLOT_CLAIM_S = 'max_concurrency', 2, 6
 
 local function worker_of(lease)
   return string.match(lease, '^(.-)%-') or lease
 end
 
-local function claim_of(bucket)
-  return bucket.claim and bucket.claim.till > seconds and bucket.claim or nil
+-- A claim of another worker that is older than one's own.
+local function older_claim(bucket, who)
+  local own, found = bucket.claims[who], nil
+  for other, claim in pairs(bucket.claims) do
+    if claim.till <= seconds then
+      bucket.claims[other] = nil
+    elseif other ~= who and claim.from <= seconds and not (own and own.from <= claim.from) then
+      found = claim
+    end
+  end
+  return found
 end
 
 -- The limit of tokens of which the request needs a large part of what may go at once.
@@ -163,13 +175,25 @@ local function large_part(bucket, cost)
   end
 end
 
-local function claim(candidate, cost, who, till)
+local function lay_claim(limit, who, name, from, till)
+  local claims = bucket_of(limit.name).claims
+  local before = claims[who]
+  if before and before.limit == name and before.till > seconds then
+    from = before.from
+  end
+  claims[who] = {limit = name, from = from, till = till}
+  changed[limit.name] = true
+end
+
+-- `full`: why the candidate is (see `why`).
+local function claim(candidate, full, cost, who, patience)
+  local wait = tonumber(full[2])
   for _, limit in ipairs(candidate.limits) do
-    local bucket = bucket_of(limit.name)
-    local before, name = claim_of(bucket), large_part(bucket, cost)
-    if name and (not before or before.who == who) then
-      bucket.claim = {who = who, till = till, limit = name}
-      changed[limit.name] = true
+    local name = large_part(bucket_of(limit.name), cost)
+    if name and wait <= patience then
+      lay_claim(limit, who, name, seconds, seconds + wait + CLAIM_S)
+    elseif full[4] == SLOT and limit.number == full[1] then
+      lay_claim(limit, who, SLOT, seconds + SLOT_S, seconds + SLOT_CLAIM_S)
     end
   end
 end
@@ -183,8 +207,8 @@ local function fullness(candidate, cost, who)
       turn_day(bucket, limit.name, limit.day)
     end
     local wait, due = wait_for(bucket, limit.name, cost)
-    local claim = claim_of(bucket)
-    if claim and claim.who ~= who and wait < LOOK_AGAIN_S then
+    local claim = wait < LOOK_AGAIN_S and older_claim(bucket, who)
+    if claim then
       wait, due = LOOK_AGAIN_S, claim.limit
     end
     limit.is_full = wait > 0
@@ -227,8 +251,9 @@ local function reserve_all(candidate, lease, cost, place)
     local took, who = {place = place}, worker_of(lease)
     for i, limit in ipairs(candidate.limits) do
       local bucket = bucket_of(limit.name)
-      if bucket.claim and bucket.claim.who == who and large_part(bucket, cost) then
-        bucket.claim = nil
+      local claim = bucket.claims[who]
+      if claim and (claim.limit == SLOT or large_part(bucket, cost)) then
+        bucket.claims[who] = nil
       end
       took[i] = reserve(bucket, limit.name, lease, cost)
     end
@@ -263,7 +288,7 @@ local function answer(lease, list, cost, patience)
   if before then
     return before == GIVEN_BACK and 0 or lend(candidate_of(list[before]), lease, before)
   end
-  local reasons, who, next_one, soonest = {0}, worker_of(lease), nil, INF
+  local reasons, who, next_one, reason, soonest = {0}, worker_of(lease), nil, nil, INF
   for place, number in ipairs(list) do
     local candidate = candidate_of(number)
     local is_free = not candidate.is_barred and not barrier(candidate, lease)
@@ -272,7 +297,7 @@ local function answer(lease, list, cost, patience)
       full, wait = why(candidate, cost, who)
     end
     if full ~= 0 and wait < soonest then
-      next_one, soonest = candidate, wait
+      next_one, reason, soonest = candidate, full, wait
     end
     if is_free and full == 0 then
       reserve_all(candidate, lease, cost, place)
@@ -280,8 +305,8 @@ local function answer(lease, list, cost, patience)
     end
     reasons[place + 1] = full
   end
-  if next_one and soonest <= patience then
-    claim(next_one, cost, who, seconds + soonest + CLAIM_S)
+  if next_one and patience > 0 then
+    claim(next_one, reason, cost, who, patience)
   end
   for _, number in ipairs(list) do
     is_asked[number] = true

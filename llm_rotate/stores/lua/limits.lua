@@ -49,8 +49,9 @@ local function bucket_from(value)
   check(bucket.admitted, THREE)
   check(bucket.spec, {'window'})
   next(bucket.leases)
-  if bucket.claim then
-    assert(bucket.claim.till >= 0 and bucket.claim.limit)
+  for _, claim in pairs(bucket.claims) do
+    check(claim, {'from', 'till'})
+    assert(claim.limit)
   end
   for _, meter in ipairs(bucket.meters) do
     check(meter, OF_METER)
@@ -137,7 +138,7 @@ end
 
 local function new_bucket()
   return {at = 0, ahead = 0, day_ends = 0, day_requests = 0, day_tokens = 0, day_dollars = 0,
-    leases = {}, admitted = {0, 0, 0}, open = 0, opened_before = 0, generation = 0,
+    leases = {}, claims = {}, admitted = {0, 0, 0}, open = 0, opened_before = 0, generation = 0,
     guess_from = INF, guessed_at = INF, guess_mark = 0, meters = {}, row = '',
     spec = {window = 60}}
 end

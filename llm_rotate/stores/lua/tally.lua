@@ -6,8 +6,19 @@ local COUNTS = 5
 local MOST = 100000 -- fields: 20,000 names. Names of models come from callers
 local SAID_MS = 86400000
 local totals, said = SPACE .. 'counts', SPACE .. 'said:' .. (ARGV[1] or '')
-local held = redis.pcall('HLEN', totals)
-if type(held) == 'table' then
+
+-- What a command says; nil where it fails for what stands there. Else the script fails with it.
+local function said_of(reply, fault)
+  if type(reply) ~= 'table' then
+    return reply
+  end
+  if not string.find(reply.err, fault) then
+    error(reply.err)
+  end
+end
+
+local held = said_of(redis.pcall('HLEN', totals), 'WRONGTYPE')
+if not held then
   redis.call('DEL', totals)
   held = 0
 end
@@ -22,14 +33,15 @@ local function field_of(name, place)
 end
 
 if ARGV[1] and tonumber(ARGV[2]) > (tonumber(value_of(said) or 0) or 0) then
-  redis.call('SET', said, ARGV[2], 'PX', SAID_MS)
   for at = 3, #ARGV, COUNTS + 1 do
     for place = 1, COUNTS do
-      if ARGV[at + place] ~= '0' then -- pcall: what is no number stays as it is
-        redis.pcall('HINCRBY', totals, field_of(ARGV[at], place - 1), ARGV[at + place])
+      if ARGV[at + place] ~= '0' then -- what is no number stays as it is
+        local field = field_of(ARGV[at], place - 1)
+        said_of(redis.pcall('HINCRBY', totals, field, ARGV[at + place]), 'not an integer')
       end
     end
   end
+  redis.call('SET', said, ARGV[2], 'PX', SAID_MS)
   redis.call('PEXPIRE', totals, SHARED_MS)
 end
 return ARGV[1] and {} or redis.call('HGETALL', totals)
