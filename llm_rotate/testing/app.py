@@ -257,7 +257,9 @@ class Simulator:
             plan = self._plan(call, seen, wire if route else None, request)
             if route is not None and route.answer_id and not plan.settled:
                 self._look(plan, call, route.answer_id)
-            call = replace(call, upstream=seen.upstream)
+            call = replace(
+                call, upstream=seen.upstream, is_bearer="authorization" in request.headers
+            )
             answer = render(call, wire, plan, seen, self._says)
             self._tokens[seen.key] += seen.tokens
             self.in_flight += 1

@@ -24,6 +24,8 @@ _ERRORS: Mapping[str, tuple[int, str, str, str]] = {
     "invalid": (400, "INVALID_ARGUMENT", "", "{detail}"),
     "echo": (400, "INVALID_ARGUMENT", "API_KEY_INVALID", "This key is not valid: {secret}"),
 }
+# What Vertex says of an OAuth token, where both say the other of an API key.
+_BAD_TOKEN = (401, "UNAUTHENTICATED", "", "Request had invalid authentication credentials.")
 _STATUSES: Mapping[int, str] = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -96,7 +98,8 @@ class GeminiWire:
         yield Event(sse(answer), content=bool(reply.tool))
 
     def error(self, call: Call, refusal: Refusal) -> tuple[int, dict[str, Any]]:
-        status, name, reason, message = _row(refusal)
+        is_token = call.is_bearer and refusal.kind == "bad_key"
+        status, name, reason, message = _BAD_TOKEN if is_token else _row(refusal)
         error = {"code": status, "message": worded(message, call, refusal), "status": name}
         details = _details(call, refusal, reason)
         return status, {"error": error | ({"details": details} if details else {})}

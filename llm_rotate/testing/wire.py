@@ -22,7 +22,7 @@ class Call:
 
     ``number`` counts all requests of the simulator and makes ids; ``wall`` is in seconds
     since the epoch; ``key`` is the key's id; ``secret`` is only for answers that are told to
-    show it.
+    show it. ``is_bearer``: it came as a bearer token.
     """
 
     number: int
@@ -34,6 +34,7 @@ class Call:
     upstream: str | None = None
     key: str = ""
     secret: str = field(default="", repr=False)
+    is_bearer: bool = False
 
     def id(self, prefix: str, length: int = 24) -> str:
         """An id like a provider's: the same for the same request number."""

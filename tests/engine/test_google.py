@@ -626,8 +626,9 @@ def test_R05_a_disabled_account_waits_for_another_not_for_another_token(
     lm = vertex(sim, f"file://{file}", limits)
     sim.key("old").bad_key()
     for _ in range(3):
-        with pytest.raises(NoAvailableKeyError):
+        with pytest.raises(NoAvailableKeyError) as caught:
             lm.chat_sync(MODEL, HELLO)
+        assert {attempt.status for attempt in caught.value.attempts} <= {401}
         assert lm.health_sync().providers["google_vertex"].keys["v"].state == "disabled"
         assert sim.requests("old") == 2  # the second with a fresh token, before it is blamed
     file.write_text(json.dumps(account(sim, "new")))

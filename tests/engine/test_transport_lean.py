@@ -185,7 +185,7 @@ def test_headers_in_drips_do_not_outlast_the_first_byte_timeout():
             timeouts = Timeouts(first_byte=0.2)
             sent = transport.send(post(server.url), timeouts, yes)
             assert await outcome_of(sent) is Outcome.TIMED_OUT
-            assert asyncio.get_running_loop().time() - before < 0.5
+            assert asyncio.get_running_loop().time() - before < 2
             await server.settled()
             await transport.aclose()
 

@@ -61,9 +61,12 @@ def test_one_connection_serves_many_requests(sim, line):
 
 
 def test_who_waits_for_connections_to_close_hears_of_it_at_once(sim, line):
-    threading.Timer(0.05, line.close).start()
+    with line.makefile("rb") as file:
+        line.sendall(request())
+        assert read_answer(file)[0] == 200
+    assert sim.open_connections == 1
+    threading.Timer(0.1, line.close).start()
     began = time.monotonic()
-    assert sim.wait_for(lambda: sim.open_connections == 1)
     assert sim.wait_for(lambda: sim.open_connections == 0, timeout=40)
     assert time.monotonic() - began < 20
 
