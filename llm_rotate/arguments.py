@@ -33,22 +33,19 @@ class Steering:
 
 
 OURS = ("endpoint", "max_tokens", "temperature", *Steering.__dataclass_fields__)
-# Of some calls over many rows; in no such call they are a provider's.
-OF_ROWS = frozenset(
-    {
-        "max_parallel_requests",
-        "micro_batch_size",
-        "return_exceptions",
-        "on_progress",
-        "on_result",
-        "collect",
-        "progress",
-        "keep_raw",
-        "postprocess",
-        "dedupe",
-        "cache",
-    }
+# Of every batch.
+OF_BATCHES = (
+    "max_parallel_requests",
+    "return_exceptions",
+    "on_progress",
+    "on_result",
+    "collect",
+    "progress",
+    "postprocess",
 )
+OF_CHAT_BATCHES = ("keep_raw", "dedupe", "cache")
+# In no call over rows are they a provider's.
+OF_ROWS = frozenset({*OF_BATCHES, *OF_CHAT_BATCHES, "micro_batch_size"})
 
 
 def steered(

@@ -297,10 +297,13 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
 
     # -- from arguments to a plan
 
-    def _bounds(self, kind: type[Request], model: str, steering: Steering) -> Sequence[Bounds]:
+    def _bounds(
+        self, kind: type[Request], models: Sequence[str], steering: Steering
+    ) -> Sequence[Bounds]:
         """What each stage of the call takes in one request of this kind, where it can."""
-        stages = self._pool.stages(model, steering.provider, _narrowed(steering))
-        return bounds_of(alike(stages, kind), kind)
+        narrowed = _narrowed(steering)
+        ways = (self._pool.stages(name, steering.provider, narrowed) for name in models)
+        return [each for stages in ways for each in bounds_of(alike(stages, kind), kind)]
 
     def _check(self, models: Sequence[str], steering: Steering, options: Mapping[str, Any]) -> None:
         """Raises ConfigurationError for what would be wrong for every row of a batch."""

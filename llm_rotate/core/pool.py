@@ -111,7 +111,8 @@ class StateStore(Protocol):
       it needs (one at a time per subject) and reserves ``cost`` and a slot of its buckets.
       Trials and slots last LEASE_SECONDS unless renewed. ``patience_s``: how long a call whose
       turn it is in this process will wait; so long others must not take what a large request
-      waits for. 0.0: it only looks.
+      waits for. 0.0: it only looks. A call that waits asks again after ``looks_again_s`` at
+      most, or others take it for gone.
     - ``decide`` frees the trials and applies the changes, ``settle`` does so too if nothing
       has, and ends the lease, correcting what it reserved to ``owed`` (None: nothing was
       sent); neither awaits, raises, or acts twice for a lease.
@@ -127,6 +128,8 @@ class StateStore(Protocol):
     - ``listen``: ``heard`` is called after each change, from any thread, and must not call
       back into the store.
     """
+
+    looks_again_s: float
 
     async def admit(
         self,

@@ -13,7 +13,7 @@ from ..core.call import BACKOFF_LONGEST_SECONDS, NONE, Call, Visit
 from ..core.keystate import KeyState
 from ..core.limits import exceeded
 from ..core.outcome import FAULTS, Effect, Next, Outcome
-from ..core.pool import FREE, Lease
+from ..core.pool import FREE, LEASE_SECONDS, Lease
 from ..core.wire import Verdict
 from ..errors import CapabilityError
 from ..types import Attempt
@@ -30,8 +30,6 @@ from .transport.seam import Withdrawn
 WIDE_WINDOW = 8
 # What a call without a limit to its waiting waits for in any case.
 PATIENCE_SECONDS = 60.0
-# Who waits for what another call holds looks again, also if no news come (see SLOT in admit.lua).
-LOOK_AGAIN_SECONDS = 5.0
 HOPELESS = frozenset({Effect.QUARANTINE, Effect.STRIKE})
 
 
@@ -247,6 +245,8 @@ class Rotation:
             if queue.is_first(run.place):
                 queue.free_at = 0.0 if run.is_hoping else run.earliest
                 self._herald.waiting(run, seconds)
+                if seconds <= LEASE_SECONDS:  # so long it is kept for the call
+                    seconds = min(seconds, self._store.looks_again_s)
                 await self._judge.room.wait(self._clock, seconds, epochs[1])
             else:
                 await self._wait_for_turn(run, queue, run.place)
@@ -301,7 +301,7 @@ class Rotation:
             earliest = min(earliest, stage.earliest(now, skip | (visit.full or {}).keys()))
             if is_trying and now < latest:
                 run.is_hoping = True
-                earliest = min(earliest, latest, now + LOOK_AGAIN_SECONDS)
+                earliest = min(earliest, latest, now + self._store.looks_again_s)
         if latest == math.inf and now + PATIENCE_SECONDS < earliest < math.inf:
             earliest = self._mended_at(run, now)
         run.earliest = earliest

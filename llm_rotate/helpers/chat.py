@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import check_endpoint, check_messages, check_model, checked, steered
+from ..arguments import Steering, check_endpoint, check_messages, check_model, checked, steered
 from ..core.wire import ChatRequest
 from ..errors import ConfigurationError
 from ..types import ChatResponse
@@ -58,6 +58,18 @@ def _weights(models: Models) -> Mapping[str, float]:
     return weights
 
 
+def sprayed(
+    models: Models, keywords: Mapping[str, Any], ours: tuple[str, ...]
+) -> tuple[Spray, Steering, dict[str, Any]]:
+    """The models of a batch, what steers its rows, and what goes into its requests; ``ours``:
+    names that the latter must not be misspelled ones of. Raises ConfigurationError.
+    """
+    spray = Spray(models)
+    for name in spray.names:
+        steering, options = steered(name, keywords, ours)
+    return spray, steering, options
+
+
 def messages_of(row: Any) -> Any:
     """A row is a prompt or a list of messages. Raises ConfigurationError."""
     messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
@@ -88,13 +100,11 @@ class Asker:
         self, ask: Ask, models: Models, keywords: Mapping[str, Any], ours: tuple[str, ...]
     ) -> None:
         self._ask = ask
-        self._spray = Spray(models)
-        self.names = self._spray.names
         given = {"max_wait_seconds": math.inf, **keywords}
         self._own = {name: given.pop(name, None) for name in OF_A_CHAT}
         check_endpoint(self._own["endpoint"])
-        for name in self.names:
-            self.steering, self.options = steered(name, given, ours)
+        self._spray, self.steering, self.options = sprayed(models, given, ours)
+        self.names = self._spray.names
         self.equals: Equals | None = None
 
     def __call__(self, row: Any) -> Awaitable[ChatResponse]:

@@ -14,7 +14,7 @@ from collections.abc import (
 )
 from typing import Any
 
-from ..arguments import OURS, Steering
+from ..arguments import OF_BATCHES, OF_CHAT_BATCHES, OURS, Steering
 from ..engine.assembly import narrowed_to
 from ..engine.pool import Pool
 from ..types import ChatResponse
@@ -36,19 +36,7 @@ from .source import Source
 from .width import MaxParallel, width_of
 from .window import Window
 
-OF_BATCHES = (
-    *OURS,
-    "max_parallel_requests",
-    "return_exceptions",
-    "on_progress",
-    "on_result",
-    "collect",
-    "progress",
-    "keep_raw",
-    "postprocess",
-    "dedupe",
-    "cache",
-)
+_OURS = (*OURS, *OF_BATCHES, *OF_CHAT_BATCHES)
 
 
 class ChatBatches:
@@ -149,7 +137,7 @@ class ChatBatches:
         keywords: Mapping[str, Any],
     ) -> Window[Any, Any]:
         """The window. Complains of what is wrong for all rows before the first."""
-        asker = Asker(self._ask, model, keywords, OF_BATCHES)
+        asker = Asker(self._ask, model, keywords, _OURS)
         steering = asker.steering
         narrowed = narrowed_to(steering.key_id, steering.tags, steering.region)
 

@@ -15,13 +15,13 @@ from collections.abc import (
 )
 from typing import Any
 
-from ..arguments import OURS, Steering, counted, steered
+from ..arguments import OF_BATCHES, OURS, Steering, counted, steered
 from ..core.wire import Bounds, EmbedRequest, Request
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
 from ..types import EmbeddingResponse
 from .batch import OnProgress, OnResult, Wishes, board_of, finishing, run_batch, run_batch_sync
-from .chat import Models, Spray
+from .chat import Models, sprayed
 from .embedding import (
     Embedder,
     EmbeddingBatch,
@@ -37,20 +37,7 @@ from .width import width_of
 
 # Texts in one request: few enough that one bad text costs few requests to be found.
 MICRO_BATCH_SIZE = 32
-OF_EMBEDDINGS = (
-    *OURS,
-    "dimensions",
-    "task_type",
-    "as_array",
-    "micro_batch_size",
-    "max_parallel_requests",
-    "return_exceptions",
-    "on_progress",
-    "on_result",
-    "collect",
-    "progress",
-    "postprocess",
-)
+_OURS = (*OURS, *OF_BATCHES, "dimensions", "task_type", "as_array", "micro_batch_size")
 Texts = Iterable[str] | AsyncIterable[str]
 
 
@@ -59,7 +46,7 @@ class Embeddings:
 
     _pool: Pool
     _ask: Callable[..., Awaitable[Any]]
-    _bounds: Callable[[type[Request], str, Steering], Sequence[Bounds]]
+    _bounds: Callable[[type[Request], Sequence[str], Steering], Sequence[Bounds]]
     _check: Callable[[Sequence[str], Steering, Mapping[str, Any]], None]
 
     async def embed(
@@ -84,7 +71,7 @@ class Embeddings:
         check_text(text)
         if as_array:
             numpy()
-        steering, options = steered(model, kwargs, OF_EMBEDDINGS)
+        steering, options = steered(model, kwargs, _OURS)
         request = EmbedRequest(model, (text,), dimensions, task_type, None, options)
         answer = await self._ask(request, steering)
         return response_of(answer, 0, answer.usage, as_array=as_array)
@@ -161,14 +148,9 @@ class Embeddings:
         as_array = bool(given.pop("as_array", False))
         if as_array:
             numpy()
-        spray = Spray(model)
-        for name in spray.names:
-            steering, options = steered(name, given, OF_EMBEDDINGS)
+        spray, steering, options = sprayed(model, given, _OURS)
         self._check(spray.names, steering, options)
-        bounds = [
-            each for name in spray.names for each in self._bounds(EmbedRequest, name, steering)
-        ]
-        count, most = group_bounds(size, bounds)
+        count, most = group_bounds(size, self._bounds(EmbedRequest, spray.names, steering))
         units = self._pool.judge.books.estimator.units
 
         def weigh(text: Any) -> float:

@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol
 
@@ -91,6 +92,7 @@ class RichBar:
     def __init__(self) -> None:
         self._bar: Any = None
         self._task: Any = None
+        self._cell: Any = None  # its place in a notebook, which needs no widgets
 
     def show(self, progress: Progress) -> None:
         """Draws it."""
@@ -99,7 +101,10 @@ class RichBar:
         self._bar.update(
             self._task, completed=progress.completed, total=progress.total, words=progress.figures
         )
-        self._bar.refresh()
+        if self._cell is None:
+            self._bar.refresh()
+        else:
+            self._cell.update(self._bar)
 
     def _open(self, progress: Progress) -> None:
         from rich.progress import (  # noqa: PLC0415 - behind the extra `progress`
@@ -112,17 +117,20 @@ class RichBar:
         words = TextColumn("{task.fields[words]}")
         bar = Rich(BarColumn(), MofNCompleteColumn(), words, auto_refresh=False)
         self._task = bar.add_task("", total=progress.total, words="")
-        bar.start()
+        if bar.console.is_jupyter:
+            self._cell = import_module("IPython.display").display(bar, display_id=True)
+        else:
+            bar.start()
         self._bar = bar
 
     def close(self) -> None:
         """Leaves the last line standing."""
-        if self._bar is not None:
+        if self._bar is not None and self._cell is None:
             self._bar.stop()
 
 
 class TqdmBar:
-    """A bar of the tqdm package, in terminals and notebooks."""
+    """A bar of the tqdm package, in terminals and notebooks; there as text without ipywidgets."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -136,8 +144,8 @@ class TqdmBar:
         self._bar.refresh()
 
     def _open(self, progress: Progress) -> None:
-        from tqdm.auto import tqdm  # noqa: PLC0415 - behind the extra `progress`
-
+        kind = "tqdm.auto" if find_spec("ipywidgets") else "tqdm.std"  # the former would warn
+        tqdm = import_module(kind).tqdm
         quiet = type("Bar", (tqdm,), {"monitor_interval": 0})  # no thread that looks after it
         layout = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {postfix}"
         if progress.total is None:

@@ -17,7 +17,7 @@ from collections.abc import (
 from contextlib import ExitStack
 from typing import Any, Literal
 
-from ..arguments import OURS, Steering, checked, steered
+from ..arguments import OF_BATCHES, OURS, Steering, checked, steered
 from ..core.wire import Bounds, Request, TranscribeRequest
 from ..engine.pool import Pool
 from ..engine.portal import PORTAL
@@ -32,7 +32,7 @@ from .batch import (
     run_batch,
     run_batch_sync,
 )
-from .chat import Models, Spray
+from .chat import Models, sprayed
 from .progress import ProgressWish
 from .recording import AudioInput, recorded
 from .source import Source
@@ -42,19 +42,7 @@ from .window import Window
 
 Most = int | Literal["provider"] | None
 Recordings = Iterable[AudioInput] | AsyncIterable[AudioInput]
-OF_TRANSCRIPTIONS = (
-    *OURS,
-    "filename",
-    "split",
-    "max_transcription_bytes",
-    "max_parallel_requests",
-    "return_exceptions",
-    "on_progress",
-    "on_result",
-    "collect",
-    "progress",
-    "postprocess",
-)
+_OURS = (*OURS, *OF_BATCHES, "filename", "split", "max_transcription_bytes")
 
 
 class Transcriptions:
@@ -62,7 +50,7 @@ class Transcriptions:
 
     _pool: Pool
     _ask: Callable[..., Awaitable[Any]]
-    _bounds: Callable[[type[Request], str, Steering], Sequence[Bounds]]
+    _bounds: Callable[[type[Request], Sequence[str], Steering], Sequence[Bounds]]
     _check: Callable[[Sequence[str], Steering, Mapping[str, Any]], None]
 
     async def transcribe(
@@ -102,7 +90,7 @@ class Transcriptions:
         keywords: Mapping[str, Any],
     ) -> TranscriptionResponse:
         """By the first of ``models``, or those that it goes on to."""
-        steering, options = steered(models[0], keywords, OF_TRANSCRIPTIONS)
+        steering, options = steered(models[0], keywords, _OURS)
         if split:
             check_split(options)
         is_bounded = max_transcription_bytes == "provider"
@@ -185,9 +173,7 @@ class Transcriptions:
         given = {"max_wait_seconds": math.inf, **keywords}
         width = width_of(given.pop("max_parallel_requests", "auto"), self._pool.clock.now)
         progress, finish = given.pop("progress", None), finishing(given.pop("postprocess", None))
-        spray = Spray(model)
-        for name in spray.names:
-            steering, options = steered(name, given, OF_TRANSCRIPTIONS)
+        spray, steering, options = sprayed(model, given, _OURS)
         self._check(spray.names, steering, options)
         filename, split = given.pop("filename", None), bool(given.pop("split", False))
         most = given.pop("max_transcription_bytes", "provider")
@@ -204,10 +190,6 @@ class Transcriptions:
 
     def _most(self, said: Most, models: Sequence[str], steering: Steering) -> int | None:
         if said == "provider":
-            sizes = [
-                each.size
-                for model in models
-                for each in self._bounds(TranscribeRequest, model, steering)
-            ]
-            return max((size for size in sizes if size is not None), default=None)
+            bounds = self._bounds(TranscribeRequest, models, steering)
+            return max((each.size for each in bounds if each.size is not None), default=None)
         return None if said is None else checked("max_transcription_bytes", said)

@@ -24,6 +24,7 @@ class MemoryStore:
     """
 
     forgets_s = 3600.0
+    looks_again_s = LEASE_SECONDS  # nobody else takes anything
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -27,6 +27,8 @@ MOST_ROOMS = 200  # asked of in one script call: some 10 ms of the server's
 class RedisStore(Conversation):
     """The StateStore of many processes. ``raises``: no going on alone, a StoreError instead."""
 
+    looks_again_s = 5.0  # as LOOKS_S in admit.lua
+
     def __init__(self, namespace: str, link: Link, *, raises: bool = False) -> None:
         super().__init__(namespace, link)
         self._raises = raises

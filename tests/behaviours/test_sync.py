@@ -371,9 +371,7 @@ def test_C04_ctrl_c_cancels_the_call_and_the_next_one_works(provider, sim, call)
 def test_C04_ctrl_c_that_nobody_catches_ends_the_script_with_its_own_traceback(provider, sim):
     sim.key("k1").slow(float("inf"))
     with start(sim, provider, "ask()", "-X", "dev", "-W", "error") as process:
-        began = time.monotonic()
         _, err = interrupt(sim, process)
-        assert time.monotonic() - began < 3.0
     assert process.returncode == -signal.SIGINT
     assert err.strip().split("\n")[-1] == "KeyboardInterrupt"
     assert err.count("Traceback") == 1

@@ -44,6 +44,9 @@ def test_the_notebook_runs(notebook: Path, tmp_path: Path) -> None:
     said = [output for cell in cells for output in cell.get("outputs", [])]
     assert said
     assert not [each for each in said if each.get("name") == "stderr"], said
+    (bar,) = [each["data"]["text/plain"] for each in said if each["output_type"] == "display_data"]
+    assert "40/40" in "".join(bar)
+    assert "1 failed" in "".join(bar)
 
 
 def test_notebooks_are_kept_without_what_they_printed() -> None:

@@ -162,21 +162,23 @@ def test_L04_a_call_of_one_worker_is_not_starved_of_a_slot_by_another_that_has_a
         client.flushdb()
 
 
-def test_a_worker_that_died_while_it_waited_for_a_slot_keeps_others_out_for_seconds(
-    server: RedisServer,
+@pytest.mark.parametrize("limits", [{"max_concurrency": 1}, {"tpm": 600, "token_burst": 30}])
+def test_who_is_gone_while_it_waited_keeps_others_out_for_seconds(
+    server: RedisServer, limits: dict[str, int]
 ) -> None:
+    """Cancelled, killed, or served by another key."""
     with server.client() as client:
         clock = Clock(client)
-        busy, dead = (direct_store(client, clock) for _ in range(2))
-        asked = key(max_concurrency=1)
-        held = done(busy.admit([asked], clock.now, COST))
-        for _ in range(4):  # it looks, and looks, and then no more
-            assert isinstance(done(dead.admit([asked], clock.now, COST, 60.0)), Refused)
-            clock.set(clock.now + 1.0)
-        busy.settle(held, (), clock.now, COST)
-        assert isinstance(done(busy.admit([asked], clock.now, COST)), Refused)
-        clock.set(clock.now + 5.0)
-        assert isinstance(done(busy.admit([asked], clock.now, COST)), Lease)
+        busy, gone = (direct_store(client, clock) for _ in range(2))
+        asked = key(**limits)
+        held = done(busy.admit([asked], clock.now, Tokens(10, 15)))
+        for _ in range(3):  # it looks, and looks, and then no more
+            assert isinstance(done(gone.admit([asked], clock.now, Tokens(190, 10), 60.0)), Refused)
+            clock.set(clock.now + 0.9)
+        busy.settle(held, (), clock.now, Tokens(10, 15))
+        assert isinstance(done(busy.admit([asked], clock.now, Tokens(1, 1))), Refused)
+        clock.set(clock.now + 5.2)
+        assert isinstance(done(busy.admit([asked], clock.now, Tokens(1, 1))), Lease)
         client.flushdb()
 
 
@@ -300,3 +302,26 @@ def test_who_asks_a_server_that_forgot_all_first_is_not_alone(server: RedisServe
         cut(one)
         answers = [done(one.admit([asked], clock.now, COST)) for _ in range(40)]
         assert sum(isinstance(each, Lease) for each in answers) == 10
+
+
+def test_what_has_no_end_is_kept_by_any_live_worker(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llm_rotate.stores.conversation.KEEP_SECONDS", 0.0)
+
+    async def scenario() -> None:
+        here, there = opened(server.url), opened(server.url)
+        state = KeyState(Kind.DISABLED, float("inf"), reason="said")
+        here.transition([Change("key:a", None, state)], NOW())
+        await here.flush()
+        await here.aclose()
+        await there.catch_up()
+        lasting = [f"{{llmrotate}}{name}" for name in ("epoch", "count", "changed", "s:key:a")]
+        for name in lasting:
+            assert server.do("PEXPIRE", name, 60_000) == 1
+        await there.catch_up()
+        assert all(server.do("PTTL", name) > 29 * 86_400_000 for name in lasting)
+        assert 0 < server.do("PTTL", "{llmrotate}workers") <= 60_000
+        await there.aclose()
+
+    asyncio.run(scenario())

@@ -142,12 +142,12 @@ end
 
 -- A request of a large part of a limit waits until much room is there at once. While it
 -- does, the requests of other workers (who keep the order of their own) must not take it: who
--- waits claims the bucket until then and a moment longer, and the oldest claim holds. Who will
--- not wait so long claims nothing, or it would keep all others out for nobody.
+-- waits claims the bucket, and the oldest claim holds. Who will not wait so long claims nothing,
+-- or it would keep all others out for nobody; who waits asks again every LOOKS_S, or is gone.
 -- A slot is taken again at once by the worker that gave it back, if calls wait there: who has
--- waited for one for SLOT_S, and looks again every few seconds, claims the next.
-local CLAIM_S, LOOK_AGAIN_S, LARGE = 1, 0.25, 0.5
-local SLOT, SLOT_S, SLOT_CLAIM_S = 'max_concurrency', 2, 6
+-- waited for one for SLOT_S claims the next.
+local LOOKS_S, CLAIM_S, LOOK_AGAIN_S, LARGE = 5, 1, 0.25, 0.5
+local SLOT, SLOT_S = 'max_concurrency', 2
 
 local function worker_of(lease)
   return string.match(lease, '^(.-)%-') or lease
@@ -175,13 +175,13 @@ local function large_part(bucket, cost)
   end
 end
 
-local function lay_claim(limit, who, name, from, till)
+local function lay_claim(limit, who, name, from)
   local claims = bucket_of(limit.name).claims
   local before = claims[who]
   if before and before.limit == name and before.till > seconds then
     from = before.from
   end
-  claims[who] = {limit = name, from = from, till = till}
+  claims[who] = {limit = name, from = from, till = seconds + LOOKS_S + CLAIM_S}
   changed[limit.name] = true
 end
 
@@ -191,9 +191,9 @@ local function claim(candidate, full, cost, who, patience)
   for _, limit in ipairs(candidate.limits) do
     local name = large_part(bucket_of(limit.name), cost)
     if name and wait <= patience then
-      lay_claim(limit, who, name, seconds, seconds + wait + CLAIM_S)
+      lay_claim(limit, who, name, seconds)
     elseif full[4] == SLOT and limit.number == full[1] then
-      lay_claim(limit, who, SLOT, seconds + SLOT_S, seconds + SLOT_CLAIM_S)
+      lay_claim(limit, who, SLOT, seconds + SLOT_S)
     end
   end
 end
