@@ -284,7 +284,7 @@ def test_ctrl_c_brings_what_is_done(batch, kind):
         slow_down(world, 0.02)
         timer = interrupted(world, after=10)
         with pytest.raises(KeyboardInterrupt) as raised:
-            batch(world.lm, PROMPTS)
+            batch(world.lm, PROMPTS * 20)  # far more than are done by then
         timer.join()
         done = raised.value.batch  # type: ignore[attr-defined]
         assert {type(each) for each in done.results} == {kind}

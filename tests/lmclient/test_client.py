@@ -399,6 +399,7 @@ def test_results_are_plain_dataclasses(sim: Simulator) -> None:
         ("api_key", "api_key= belongs to the client"),
         ("model", "model= belongs to the client"),
         ("num_retries", "num_retries= is called max_retries= here"),
+        ("postprocess", "postprocess= is of the pool's batches"),
     ],
 )
 def test_what_belongs_to_the_client_does_not_go_into_a_request(
@@ -449,6 +450,14 @@ def test_B03_many_texts_in_few_requests_and_a_refused_one_fails_alone(sim: Simul
 def test_a_micro_batch_has_one_text_at_least(sim: Simulator) -> None:
     with embedder(sim) as client, pytest.raises(ValueError, match="micro_batch_size"):
         client.embed_batch(["a"], micro_batch_size=0)
+
+
+def test_all_vectors_of_a_client_are_one_array_too(sim: Simulator) -> None:
+    sim.refuses("poison")
+    with client_of(sim) as client:
+        batch = client.embed_batch(["a", "poison", "b"], as_array=True, dimensions=8)
+    assert batch.array.shape == (3, 8)
+    assert list(batch.array[2]) == list(batch.results[2].embedding)
 
 
 def test_recordings_as_text(sim: Simulator, tmp_path: Any) -> None:
