@@ -17,8 +17,8 @@ Chains = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def configure_from_dict(
-    registry: dict[str, Any],
-    use_keys: list[str] | None,
+    registry: Mapping[str, Any],
+    use_keys: list[str] | None = None,
     *,
     strategy: str | None = None,
     priorities: dict[str, int] | None = None,
@@ -31,7 +31,10 @@ def configure_from_dict(
     ConfigurationError, which lists all that is wrong.
     """
     if not isinstance(registry, Mapping):
-        raise ConfigurationError("a registry must be a mapping that holds a list of keys")
+        raise ConfigurationError(
+            "a registry must be a mapping that holds a list of keys; "
+            "configure_from_file(path) reads one from a file"
+        )
     fields = {name: value for name, value in registry.items() if value is not None}
     fields.pop("$schema", None)  # for editors
     chosen = fields.pop("use_keys", None)
