@@ -293,6 +293,19 @@ def test_ctrl_c_brings_what_is_done(batch, kind):
         world.lm.close_sync()
 
 
+@pytest.mark.parametrize("face", ["chat_batch_sync", "as_completed_sync"])
+def test_ctrl_c_leaves_nothing_behind(face):
+    with sockets() as world:
+        slow_down(world, 30.0)
+        timer = interrupted(world, after=1)
+        with pytest.raises(KeyboardInterrupt):
+            list(getattr(world.lm, face)(world.model, PROMPTS))
+        timer.join()
+        assert not world.lm._pool.judge.live
+        world.lm.close_sync()
+        assert world.sim.wait_idle()
+
+
 # -- sources that take their time
 
 
