@@ -21,6 +21,8 @@ from llm_rotate import (
     DeploymentConfig,
     GenerationResult,
     LMClient,
+    NoAvailableKeyError,
+    OverloadedError,
     RequestMetrics,
     TokenUsage,
 )
@@ -47,6 +49,19 @@ def replicas(sim: Simulator, *labels: str, **arguments: Any) -> LMClient:
         for label in labels
     }
     return LMClient(model="logical", deployments=deployments, **arguments)
+
+
+def test_errors_do_not_advise_chains_which_a_client_does_not_have(sim):
+    sim.key("k1").bad_key()
+    sim.key("k2").then(503)
+    with client_of(sim, max_retries=0) as client:
+        with pytest.raises(NoAvailableKeyError) as refused:
+            client.generate("hello", max_wait_seconds=0)
+        assert "chain" not in str(refused.value)
+    with client_of(sim, api_key=sim.secret("k2"), max_retries=0) as client:
+        with pytest.raises(OverloadedError) as failed:
+            client.generate("hello")
+        assert str(failed.value).endswith("Raise max_retries.")
 
 
 REFERENCE: dict[str, Any] = {
