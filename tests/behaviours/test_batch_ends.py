@@ -361,6 +361,32 @@ def test_a_slow_source_that_is_left_leaves_nothing_behind():
     world.run(scenario)
 
 
+@pytest.mark.parametrize("face", ["as_completed", "embed_as_completed"])
+def test_a_slow_source_is_not_waited_for_when_the_pool_is_closed(face):
+    world = World()
+    slow_down(world, 10.0)
+
+    async def scenario() -> None:
+        before = len(asyncio.all_tasks())
+        found: dict[int, Any] = {}
+
+        async def read() -> None:
+            rows = getattr(world.lm, face)(EMBEDDER, trickled(3, 15.0), max_parallel_requests=4)
+            async for index, result in rows:
+                found[index] = result
+
+        reader = asyncio.ensure_future(read())
+        await asyncio.sleep(32)
+        await world.lm.close()
+        with pytest.raises(PoolClosedError):
+            await reader
+        assert world.clock.now() == 1032.0
+        assert [isinstance(found[n], Exception) for n in range(2)] == [False, True]
+        assert len(asyncio.all_tasks()) == before
+
+    world.run(scenario)
+
+
 def test_a_slow_source_that_raises_loses_nothing():
     world = World()
 
