@@ -31,10 +31,9 @@ def configure_from_dict(
     ConfigurationError, which lists all that is wrong.
     """
     if not isinstance(registry, Mapping):
-        raise ConfigurationError(
-            "a registry must be a mapping that holds a list of keys; "
-            "configure_from_file(path) reads one from a file"
-        )
+        is_path = str(registry).lower().endswith(tuple(PARSERS))
+        reader = "; configure_from_file(path) reads one" if is_path else ""
+        raise ConfigurationError(f"a registry must be a mapping that holds a list of keys{reader}")
     fields = {name: value for name, value in registry.items() if value is not None}
     fields.pop("$schema", None)  # for editors
     chosen = fields.pop("use_keys", None)
