@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from .arguments import Steering, Tags, check_call, checked, worded
 from .config import LMRotateConfig
@@ -49,6 +49,8 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
     AsyncClient of yours to send with; it is used as it is and not closed. ``seams`` is for
     tests (see llm_rotate.testing).
     """
+
+    _takes_chains: ClassVar[bool] = True
 
     def __init__(
         self, config: LMRotateConfig, *, http_client: Any = None, seams: Seams | None = None
@@ -352,6 +354,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
             deadline=math.inf if limit is None else pool.clock.now() + limit,
             affinity=worded(steering.affinity),
             is_pinned=provider is not None,
+            takes_chains=self._takes_chains,
         )
 
     def _exchange(self, request: Request, timeouts: Mapping[str, float] | None) -> HttpExchange:

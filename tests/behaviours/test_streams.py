@@ -682,7 +682,8 @@ def test_the_deadline_ends_a_stream_at_any_point(door, provider, silent_after):
         assert world.sim.streams_cut_by_client == 1
     assert isinstance(error, DeadlineError)
     assert isinstance(error, TimeoutError)
-    assert text(chunks) == "You"[: 3 * silent_after]
+    assert text(chunks) == error.text == "You"[: 3 * silent_after]
+    assert ("was not answered to its end (3 characters had come)" in str(error)) == silent_after
     assert asked(world) == ["k1"]
     assert [attempt.outcome for attempt in error.attempts] == ["cancelled"]
 

@@ -384,7 +384,11 @@ def test_C04_ctrl_c_that_nobody_catches_ends_the_script_with_its_own_traceback(p
 def test_C04_ctrl_c_while_waiting_for_a_key_leaves_no_waiter(provider, sim):
     script = """
 lm.keys.rest_sync("k1", 3600)
-threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+def interrupt():
+    while not lm._pool.judge.bell._waiting:
+        threading.Event().wait(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
 try:
     lm.chat_sync(MODEL, HELLO, max_wait_seconds=7200)
 except KeyboardInterrupt:
