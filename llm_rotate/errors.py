@@ -47,7 +47,11 @@ class CapabilityError(LMRotateError):
 
 
 class DeadlineError(LMRotateError, TimeoutError):
-    """The call's ``timeout=`` passed. Nobody is blamed for it."""
+    """The call's ``timeout=`` passed. Nobody is blamed for it; ``text`` is what of a stream had
+    come.
+    """
+
+    text: str = ""
 
 
 class StoreError(LMRotateError):

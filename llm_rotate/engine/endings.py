@@ -36,10 +36,20 @@ ADVICE: Mapping[Outcome, str] = {
     Outcome.CONTENT_FILTERED: "The provider's policy refused the request; no key was punished.",
     Outcome.AUTH_FAILED: "Check the key's secret_ref, or `llm-rotate keys check`.",
     Outcome.TOO_LARGE_FOR_KEY: "Shorten the request, or add a key with a larger limit.",
-    Outcome.TIMED_OUT: "Raise the timeouts, or let a fallback chain lead to another provider.",
+    Outcome.TIMED_OUT: "Raise the timeouts{chain}.",
     Outcome.UNREACHABLE: "Check base_url, the network and any proxy.",
-    Outcome.OVERLOADED: "Raise max_retries, or let a fallback chain lead to another provider.",
-    Outcome.SERVER_ERROR: "Raise max_retries, or let a fallback chain lead to another provider.",
+    Outcome.OVERLOADED: "Raise max_retries{chain}.",
+    Outcome.SERVER_ERROR: "Raise max_retries{chain}.",
+}
+CHAIN = ", or let a fallback chain lead to another provider"
+# Where every key rests for these, waiting alone mends nothing. {model}: as the caller named it.
+MENDS: Mapping[Outcome, str] = {
+    Outcome.MODEL_NOT_FOUND: "Check the model's name ({model!r}).",
+    Outcome.AUTH_FAILED: "Mend the secret: `llm-rotate keys check` tries each key.",
+    Outcome.SECRET_MISSING: "Give the keys their secrets: set what their secret_ref names, "
+    "or change it.",
+    Outcome.QUOTA_EXHAUSTED: "See the provider's billing, or add a key of another account.",
+    Outcome.FORBIDDEN: "Let the key's account use {model!r}, or add a key that may.",
 }
 
 
@@ -49,12 +59,14 @@ def check_deadline(run: Run, now: float, cause: BaseException | None = None) -> 
         raise deadline_error(run, cause)
 
 
-def deadline_error(run: Run, cause: BaseException | None) -> DeadlineError:
-    """``timeout=`` has passed."""
+def deadline_error(run: Run, cause: BaseException | None, text: str = "") -> DeadlineError:
+    """``timeout=`` has passed; ``text``: what of the answer was handed out before."""
+    done = f"answered to its end ({len(text)} characters had come)" if text else "answered"
     error = DeadlineError(
-        f"'{run.plan.asked}' was not answered within timeout={run.plan.timeout_s:g} s "
+        f"'{run.plan.asked}' was not {done} within timeout={run.plan.timeout_s:g} s "
         f"({len(run.call.attempts)} attempts). Nobody was blamed."
     )
+    error.text = text
     error.__cause__ = cause
     return error
 
@@ -70,7 +82,7 @@ def provider_error(run: Run) -> LMRotateError:
     text = (
         f"{grant.stage.provider.name} ({grant.key.key_id}, '{grant.stage.model}') "
         f"{said or str(verdict.outcome)}: {_sentence(verdict.message or 'no message')} "
-        f"{_tried(run.call.attempts)}{ADVICE.get(verdict.outcome, '')}"
+        f"{_tried(run.call.attempts)}{_further(run, verdict.outcome)}"
     )
     error = kind(
         text.strip(),
@@ -86,6 +98,10 @@ def provider_error(run: Run) -> LMRotateError:
     )
     error.__cause__ = verdict.error
     return error
+
+
+def _further(run: Run, outcome: Outcome) -> str:
+    return ADVICE.get(outcome, "").format(chain=CHAIN if run.plan.takes_chains else "")
 
 
 def _sentence(words: str) -> str:
@@ -184,7 +200,7 @@ class _Obstacle:
     until: float
     why: str
     is_disabled: bool = False
-    is_secret: bool = False
+    mend: str | None = None
     is_full: bool = False
 
 
@@ -202,8 +218,8 @@ def _obstacles(stage: Stage, visit: Visit, run: Run, judge: Judge, now: float) -
             worst, subject = max(rests, key=lambda pair: pair[0].until)
             disabled = worst.kind is Kind.DISABLED
             why = describe(worst, now, subject)
-            secret = worst.outcome is Outcome.SECRET_MISSING
-            found.append(_Obstacle(key.key_id, worst.until, why, disabled, secret))
+            mend = MENDS.get(worst.outcome or Outcome.OK)
+            found.append(_Obstacle(key.key_id, worst.until, why, disabled, mend))
         elif index in visit.barred:
             found.append(_Obstacle(key.key_id, math.inf, "the request is larger than its limit"))
         elif (full := stage.fullness(index, (visit.full or {}).get(index), now)) is not None:
@@ -229,23 +245,49 @@ def describe(state: KeyState, now: float, subject: str = "") -> str:
 
 def _advice(run: Run, found: Sequence[_Obstacle], now: float) -> str:
     """What would have helped, by what stood in the way."""
-    plan, seconds = run.plan, run.earliest - now
-    steps = []
-    if all(each.is_secret for each in found):
-        return "Give the keys their secrets: set what their secret_ref names, or change it."
-    if run.earliest > plan.deadline and seconds < math.inf:
+    if all(each.mend for each in found):
+        return _mends(run, found)
+    plan, until = run.plan, _worth_waiting(run, found)
+    steps, seconds = [], until - now
+    if until > plan.deadline and seconds < math.inf:
         steps.append(f"pass a timeout over {seconds:.0f} s")
     elif plan.max_wait_s - run.waited_s < seconds < 3600:
         steps.append(f"pass max_wait_seconds={math.ceil(seconds + run.waited_s) + 1} to wait")
     elif run.call.attempts and not run.call.may_retry:
         steps.append(f"raise max_retries (it is {run.call.max_retries})")
-    disabled = next((each.key_id for each in found if each.is_disabled), None)
-    if disabled is not None:
+    if (disabled := _disabled(found)) is not None:
         steps.append(f"mend a disabled key and call lm.keys.enable('{disabled}')")
     steps.append("add a key")
-    if plan.is_pinned and plan.stages[0].model is not None:
+    if plan.takes_chains and plan.is_pinned:
         steps.append("leave provider= out, so that a fallback chain applies")
-    elif len(plan.stages) == 1 and plan.stages[0].model is not None:
+    elif plan.takes_chains and len(plan.stages) == 1:
         steps.append(f"give '{plan.stages[0].provider.name}' a fallback chain")
     advice = ", ".join(steps[:-1]) + (", or " if len(steps) > 1 else "") + steps[-1] + "."
     return advice[0].upper() + advice[1:]
+
+
+def _mends(run: Run, found: Sequence[_Obstacle]) -> str:
+    """What the provider said last, and what there is to mend."""
+    mends = dict.fromkeys(each.mend for each in found if each.mend)
+    words = [mend.format(model=run.plan.asked) for mend in mends]
+    if (disabled := _disabled(found)) is not None:
+        words.append(f"Then call lm.keys.enable('{disabled}').")
+    return _said(run) + " ".join(words)
+
+
+def _said(run: Run) -> str:
+    """The last answer's own words, as a line."""
+    verdict, grant = run.last, run.last_grant
+    if verdict is None or grant is None or verdict.status is None or not verdict.message:
+        return ""
+    return f"{grant.stage.provider.name} said: {_sentence(verdict.message)}\n  "
+
+
+def _disabled(found: Sequence[_Obstacle]) -> str | None:
+    return next((each.key_id for each in found if each.is_disabled), None)
+
+
+def _worth_waiting(run: Run, found: Sequence[_Obstacle]) -> float:
+    """When the first key is back that needs no mending; inf where time brings none."""
+    ends = [each.until for each in found if not each.mend]
+    return run.earliest if len(ends) == len(found) else min(ends, default=math.inf)

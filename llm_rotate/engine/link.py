@@ -5,9 +5,12 @@ that a turn of the loop has to say, and a breaker for when the server is away.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import concurrent.futures
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -29,6 +32,7 @@ class Errands(Protocol):
 
     @property
     def is_owing(self) -> bool: ...
+    def hurry(self) -> None: ...
     def outgoing(self, asks: Sequence[Ask], now: float) -> list[Command]: ...
     def stale(self) -> None: ...
     def unsent(self) -> None: ...
@@ -50,6 +54,7 @@ class Link:
         self._wires: dict[asyncio.AbstractEventLoop, _Wire] = {}
         self._is_watched: Callable[[], bool] = bool
         self._kept_from_parent: list[Any] = []
+        _LINKS.add(self)
 
     def serve(self, store: Errands) -> None:
         """From here on it carries ``store``'s commands."""
@@ -129,6 +134,14 @@ class Link:
         """After a fork: the parent's connections are not ours to close."""
         self._kept_from_parent.append(self._wires)
         self._wires = {}
+
+    def say_rest(self) -> Iterator[concurrent.futures.Future[None]]:
+        """The interpreter ends: what is left goes in the loops that still run, unless the server
+        is away.
+        """
+        for loop, wire in list(self._wires.items()):
+            if loop.is_running() and not self.is_cut:
+                yield asyncio.run_coroutine_threadsafe(wire.say_rest(), loop)
 
     async def aclose(self) -> None:
         """Sends what is left; closes this loop's connection, the others' without waiting."""
@@ -322,10 +335,19 @@ class _Wire:
 
     # -- the end
 
+    async def say_rest(self) -> None:
+        """Says what is left, without a word if that fails."""
+        with suppress(Exception):
+            if self._flushes:
+                await asyncio.wait(self._flushes)
+            self._link.store.hurry()
+            await self._carry_in_time(())
+
     async def aclose(self, *, is_last: bool = False) -> None:
         """Says what is left, and closes. ``is_last``: nothing will be said in this loop again."""
         self._cancel_timers()
         self._is_closing = True
+        self._link.store.hurry()
         for _ in range(CLOSING_ROUNDS):
             if self._flushes:
                 await asyncio.wait(self._flushes)
@@ -367,6 +389,7 @@ class _Nothing:
 
     is_owing = False
 
+    def hurry(self) -> None: ...
     def outgoing(self, asks: Sequence[Ask], now: float) -> list[Command]:  # noqa: ARG002
         return []
 
@@ -375,3 +398,14 @@ class _Nothing:
     def cut_off(self) -> None: ...
     def unanswered(self, asks: Sequence[Ask]) -> None: ...
     def abandoned(self, ask: Ask, now: float) -> None: ...
+
+
+_LINKS: weakref.WeakSet[Link] = weakref.WeakSet()
+
+
+@atexit.register
+def _say_rest() -> None:
+    """A program that just ends may owe its last second. Nothing is stopped here: see portal.py."""
+    links = list(_LINKS)
+    saying = [each for link in links for each in link.say_rest()]
+    concurrent.futures.wait(saying, max((link.timeout_s for link in links), default=0))

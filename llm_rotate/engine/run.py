@@ -21,6 +21,7 @@ class Plan:
     """What a call may do. ``timeout_s`` as it was given, ``deadline`` the same as a time, inf for
     none; ``max_wait_s``: seconds that all its waits together may last. ``asked``: the model as
     the caller named it. ``is_pinned``: the caller named the provider, so no chain applies.
+    ``takes_chains``: it is a call that a chain could lead on, were there one.
     ``response_format``: as the caller asked for it.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     affinity: str | None = None
     is_stream: bool = False
     is_pinned: bool = False
+    takes_chains: bool = False
     response_format: Any = None
 
 

@@ -177,7 +177,9 @@ class ChatStream:
         self._give_back(verdict)
         run.last = verdict
         error = (
-            endings.deadline_error(run, verdict.error) if is_late else endings.provider_error(run)
+            endings.deadline_error(run, verdict.error, text)
+            if is_late
+            else endings.provider_error(run)
         )
         if isinstance(error, StreamInterruptedError):
             error.text = text

@@ -34,7 +34,7 @@ class EmbeddingBatch(BatchResult[Any]):
 
     ``array``: with ``as_array=True`` all vectors as rows of one numpy array of float32, which
     the results' ``embedding`` are views of; rows that failed are NaN. None otherwise, and where
-    no row is good, their lengths differ, or a ``postprocess`` made something else of them.
+    no row is good, their lengths differ, or a ``postprocess`` left no ``embedding``.
     """
 
     array: Any = None
@@ -146,17 +146,17 @@ def stacked(batch: BatchResult[Any], *, as_array: bool) -> EmbeddingBatch:
     whole = EmbeddingBatch(
         batch.results, batch.errors, batch.usage, batch.completed, batch.failed, batch.untaken
     )
-    good = [
-        (place, each)
-        for place, each in enumerate(batch.results)
-        if isinstance(each, EmbeddingResponse)
-    ]
-    lengths = {len(each.embedding) for _, each in good}
-    if as_array and len(lengths) == 1:
-        made = whole.array = numpy().full((len(batch), lengths.pop()), math.nan, "float32")
-        for place, response in good:
-            made[place] = response.embedding
-            response.embedding = made[place]
+    if not as_array:
+        return whole
+    kind, rows = numpy().ndarray, list[Any](batch.results)
+    good = [n for n, each in enumerate(rows) if isinstance(getattr(each, "embedding", 0), kind)]
+    lengths = {len(rows[n].embedding) for n in good}
+    if len(lengths) == 1:
+        made = whole.array = numpy().full((len(rows), lengths.pop()), math.nan, "float32")
+        for n in good:
+            made[n] = rows[n].embedding
+            if isinstance(rows[n], EmbeddingResponse):
+                rows[n].embedding = made[n]  # held once
     return whole
 
 

@@ -56,6 +56,7 @@ class Window(Generic[I, R]):
         self.board = board or Board(Meter())
         self._finish = finish
         self._workers: set[asyncio.Task[None]] = set()
+        self._takers: set[asyncio.Task[None]] = set()
         self._under_way = 0
         self._done: deque[Row[R]] = deque()
         self._news = asyncio.Event()
@@ -119,14 +120,21 @@ class Window(Generic[I, R]):
             PORTAL.run(self.aclose)
 
     def stop(self) -> None:
-        """Takes no further rows; those under way go on to their ends."""
+        """Takes no further rows; those under way go on to their ends. Who waits for inputs that
+        take their time waits no more.
+        """
         self._is_over = True
+        self._workers -= self._takers
+        for taker in self._takers:
+            taker.cancel()
+        if not self._workers:
+            self._news.set()
 
     async def aclose(self) -> None:
         """Cancels what is under way and waits until it has ended."""
+        workers = self._workers | self._takers
         self.stop()
         self._is_closed = True
-        workers = list(self._workers)
         for worker in workers:
             worker.cancel()
         if workers:
@@ -151,9 +159,10 @@ class Window(Generic[I, R]):
         return True
 
     def _left(self, worker: asyncio.Task[None]) -> None:
+        is_free = self._is_closed or worker not in self._workers
         self._workers.discard(worker)
         error = _cancelled() if worker.cancelled() else worker.exception()
-        if error is not None and not self._is_closed:
+        if error is not None and not is_free:
             self._is_over = True
             self._failure = error
         if not self._workers:
@@ -161,16 +170,25 @@ class Window(Generic[I, R]):
 
     async def _work(self) -> None:
         while not (self._is_over or self._is_too_many()):
-            try:
-                taken = await self._source.take()
-            except Exception as error:  # the inputs' own: no more rows will come
-                self._failure, taken = error, None
+            taken = await self._taken()
             if taken is None:
                 self._is_over = True
                 return
             self._open()
             index, item = taken
             await self._hand_over(self._rows(index, await self._sent(item)))
+
+    async def _taken(self) -> tuple[int, I] | None:
+        """A row, or None when no more will come."""
+        taker = cast("asyncio.Task[None]", asyncio.current_task())
+        self._takers.add(taker)
+        try:
+            return await self._source.take()
+        except Exception as error:  # the inputs' own
+            self._failure = error
+            return None
+        finally:
+            self._takers.discard(taker)
 
     async def _sent(self, item: I) -> Any:
         """The answer, or the exception."""
@@ -198,7 +216,8 @@ class Window(Generic[I, R]):
             if self._finish is not None and row.error is None:
                 await _finished(row, self._finish)
             if isinstance(row.error, PoolClosedError):
-                self._is_over, self._failure = True, row.error
+                self._failure = row.error
+                self.stop()
             self.board.note(row.error)
             self._done.append(row)
             self._news.set()

@@ -16,6 +16,12 @@ from .transcriptions import Transcriptions
 from .translation import config_of, timeouts_of
 
 
+class _OwnPool(LMRotate):
+    """A client's words have none for chains, so no error advises one."""
+
+    _takes_chains = False
+
+
 class LMClient(Generation, Embeddings, Transcriptions):
     """One model, on one server or on many, with batches first.
 
@@ -84,7 +90,7 @@ class LMClient(Generation, Embeddings, Transcriptions):
         )
         self._owns_pool = True
         self._bind(
-            LMRotate(config),
+            _OwnPool(config),
             servers.models,
             endpoint=endpoint,
             window=max_parallel_requests,

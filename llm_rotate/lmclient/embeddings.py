@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..engine.portal import PORTAL
-from ..helpers.batch import BatchResult, OnProgress, OnResult, run_batch_sync
+from ..helpers.batch import OnProgress, OnResult, run_batch_sync
+from ..helpers.embedding import EmbeddingBatch
 from .bound import Bound
 from .results import EmbeddingResult, embedding_of
 
@@ -37,7 +38,7 @@ class Embeddings(Bound):
         on_progress: OnProgress | None = None,
         on_result: OnResult | None = None,
         **kwargs: Any,
-    ) -> BatchResult[EmbeddingResult]:
+    ) -> EmbeddingBatch:
         """:meth:`aembed_batch` for code without a loop; callbacks run in the thread that serves
         such calls.
         """
@@ -61,8 +62,8 @@ class Embeddings(Bound):
         on_progress: OnProgress | None = None,
         on_result: OnResult | None = None,
         **kwargs: Any,
-    ) -> BatchResult[EmbeddingResult]:
-        """Every text as a vector: results in order, errors beside them.
+    ) -> EmbeddingBatch:
+        """Every text as an EmbeddingResult: results in order, errors beside them.
 
         ``micro_batch_size``: texts in one request at most. A text that the provider refuses
         fails alone. The rest as in the pool's ``embed_batch``. Raises ConfigurationError for a

@@ -25,6 +25,8 @@ def check_keywords(keywords: Iterable[str]) -> None:
     for name in keywords:
         if name in OF_THE_CLIENT:
             raise ConfigurationError(f"{name}= belongs to the client, not to a call: make another")
+        if name == "postprocess":
+            raise ConfigurationError("postprocess= is of the pool's batches: see client.lm")
         if name in OTHER_NAMES:
             raise ConfigurationError(f"{name}= is called {OTHER_NAMES[name]}= here")
 

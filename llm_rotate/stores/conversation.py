@@ -149,6 +149,10 @@ class Conversation(MemoryStore):
         """Whether something waits to be said."""
         return self._pending.is_ready or bool(self._accounts) or self._counters.is_urgent
 
+    def hurry(self) -> None:
+        """It is the end: counts are said now."""
+        self._counters.is_urgent = True
+
     def unsent(self) -> None:
         """What was given out may not have been sent: it is said again."""
         with self._lock:

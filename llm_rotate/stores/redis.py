@@ -176,7 +176,6 @@ class RedisStore(Conversation):
 
     async def aclose(self) -> None:
         """Sends what is left, and closes the connections."""
-        self._counters.is_urgent = True
         await self._link.aclose()
 
     def _check_alone(self) -> None:

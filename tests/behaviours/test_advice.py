@@ -97,10 +97,12 @@ def test_R12_a_loan_is_not_advised_to_have_a_chain(provider):
     async def scenario() -> None:
         await world.lm.keys.rest("k1", 80)
         assert "fallback chain" in await failed(world)
-        with pytest.raises(NoAvailableKeyError) as caught:
-            async with world.lm.acquire(provider):
-                pass
-        assert "fallback chain" not in str(caught.value)
+        for model in (None, world.model):
+            with pytest.raises(NoAvailableKeyError) as caught:
+                async with world.lm.acquire(provider, model=model):
+                    pass
+            assert "fallback chain" not in str(caught.value)
+            assert "provider=" not in str(caught.value)
 
     world.run(scenario)
 
@@ -144,6 +146,59 @@ def test_R16_a_missing_secret_is_not_waited_for(provider):
         assert "LLM_ROTATE_TEST_UNSET" in text
         assert "set what their secret_ref names" in text
         assert "max_wait_seconds" not in text
+
+    world.run(scenario)
+
+
+@each_dialect
+def test_a_misspelt_model_is_told_to_be_checked_in_the_providers_words_and_not_waited_for(provider):
+    world = World(["k1", "k2"], provider=provider)
+    for key in ("k1", "k2"):
+        world.sim.key(key).unknown_model(world.model)
+
+    async def scenario() -> None:
+        text = await failed(world)
+        assert text.endswith(f"  Check the model's name ('{world.model}').")
+        assert f"{provider} said: " in text
+        assert "wait" not in text
+
+    world.run(scenario)
+
+
+@each_dialect
+def test_wrong_secrets_are_told_to_be_mended_and_not_waited_for(provider):
+    world = World(["k1", "k2"], provider=provider, defaults={"max_consecutive_failures": 1})
+    for key in ("k1", "k2"):
+        world.sim.key(key).bad_key()
+
+    async def scenario() -> None:
+        text = await failed(world)
+        assert "Mend the secret: `llm-rotate keys check`" in text
+        assert text.endswith("Then call lm.keys.enable('k1').")
+        assert "wait" not in text
+
+    world.run(scenario)
+
+
+def test_money_used_up_is_a_matter_of_billing():
+    world = World(["k1"])
+    world.sim.key("k1").quota_exhausted()
+
+    async def scenario() -> None:
+        assert "See the provider's billing" in await failed(world)
+
+    world.run(scenario)
+
+
+def test_among_several_the_key_that_time_brings_back_is_waited_for():
+    world = World(["k1", "k2"])
+    world.sim.key("k1").bad_key()
+    world.sim.key("k2").rate_limit(retry_after=400)
+
+    async def scenario() -> None:
+        text = await failed(world)
+        assert "the first is back in 300 s (k1)" in text
+        assert "  Pass max_wait_seconds=401 to wait, add a key, or give 'openai' a" in text
 
     world.run(scenario)
 

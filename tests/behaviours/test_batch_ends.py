@@ -298,7 +298,7 @@ def test_ctrl_c_brings_what_is_done(batch, kind):
         slow_down(world, 0.02)
         timer = interrupted(world, after=10)
         with pytest.raises(KeyboardInterrupt) as raised:
-            batch(world.lm, PROMPTS)
+            batch(world.lm, PROMPTS * 20)  # far more than are done by then
         timer.join()
         done = raised.value.batch  # type: ignore[attr-defined]
         there = [each for each in done.results if each is not None]
@@ -307,6 +307,19 @@ def test_ctrl_c_brings_what_is_done(batch, kind):
         assert len(done.results) == len(done.errors) == len(PROMPTS)
         assert done.usage.total_tokens > 0
         world.lm.close_sync()
+
+
+@pytest.mark.parametrize("face", ["chat_batch_sync", "as_completed_sync"])
+def test_ctrl_c_leaves_nothing_behind(face):
+    with sockets() as world:
+        slow_down(world, 30.0)
+        timer = interrupted(world, after=1)
+        with pytest.raises(KeyboardInterrupt):
+            list(getattr(world.lm, face)(world.model, PROMPTS))
+        timer.join()
+        assert not world.lm._pool.judge.live
+        world.lm.close_sync()
+        assert world.sim.wait_idle()
 
 
 # -- sources that take their time
@@ -359,6 +372,32 @@ def test_a_slow_source_that_is_left_leaves_nothing_behind():
         await asyncio.sleep(12)  # one row is being sent, and the next one asked for
         batch.cancel()
         await asyncio.wait([batch])
+        assert len(asyncio.all_tasks()) == before
+
+    world.run(scenario)
+
+
+@pytest.mark.parametrize("face", ["as_completed", "embed_as_completed"])
+def test_a_slow_source_is_not_waited_for_when_the_pool_is_closed(face):
+    world = World()
+    slow_down(world, 10.0)
+
+    async def scenario() -> None:
+        before = len(asyncio.all_tasks())
+        found: dict[int, Any] = {}
+
+        async def read() -> None:
+            rows = getattr(world.lm, face)(EMBEDDER, trickled(3, 15.0), max_parallel_requests=4)
+            async for index, result in rows:
+                found[index] = result
+
+        reader = asyncio.ensure_future(read())
+        await asyncio.sleep(32)
+        await world.lm.close()
+        with pytest.raises(PoolClosedError):
+            await reader
+        assert world.clock.now() == 1032.0
+        assert [isinstance(found[n], Exception) for n in range(2)] == [False, True]
         assert len(asyncio.all_tasks()) == before
 
     world.run(scenario)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -536,18 +533,3 @@ def test_auto_is_within_a_tenth_of_the_best_fixed_window_where_latency_grows_wit
 
 def test_B02_memory_does_not_grow_with_the_rows():
     assert growth(20_000) < 8.0  # ten thousand answers that are kept take over 20
-
-
-@pytest.mark.parametrize("face", ["chat_batch_sync", "as_completed_sync"])
-def test_ctrl_c_leaves_nothing_behind(face):
-    with sockets() as world:
-        for key in ("k1", "k2", "k3"):
-            world.sim.key(key).slow(30.0)
-        timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            list(getattr(world.lm, face)(world.model, PROMPTS))
-        timer.join()
-        assert not world.lm._pool.judge.live
-        world.lm.close_sync()
-        assert world.sim.wait_idle()

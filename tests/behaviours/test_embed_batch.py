@@ -295,6 +295,12 @@ def test_all_vectors_are_one_array():
     assert np.shares_memory(batch.results[3].embedding, batch.array)
 
 
+def test_what_a_postprocess_makes_of_a_vector_is_left_alone():
+    odd = type("Odd", (), {"embedding": None})
+    batch = embed(World(), TEXTS[:3], as_array=True, postprocess=lambda _: odd)
+    assert (list(batch), batch.array) == ([odd] * 3, None)
+
+
 def test_the_sync_twins(llm_simulator):
     lm = llm_simulator.pool(["k1", "k2"])
     batch = lm.embed_batch_sync(MODEL, TEXTS)

@@ -617,13 +617,11 @@ def test_S06_when_none_starts_the_last_timeout_is_raised(provider):
     assert len(error.attempts) == len(asked(world)) == 2
 
 
-@each_service
-@each_door
-def test_S06_pings_and_comments_feed_the_idle_timeout(door, provider):
-    """Ten of them, each sooner than the timeout, all together later than it."""
+def is_fed_by_pings(door: Any, provider: str, idle_s: float, rounds: int) -> None:
+    """Each comes sooner than the timeout, all together later than it."""
     wire = WIRES[provider]
-    pings = [part for _ in range(3) for event in wire.noise[:2] for part in (0.1, event)]
-    patient = {"timeouts": {"first_event": 0.4, "idle": 0.4}}
+    pings = [part for _ in range(rounds) for event in wire.noise[:2] for part in (0.1, event)]
+    patient = {"timeouts": {"first_event": idle_s, "idle": idle_s}}
     with door(provider=provider, keys=KEYS, defaults=patient) as world:
         sends(
             world.sim,
@@ -633,6 +631,16 @@ def test_S06_pings_and_comments_feed_the_idle_timeout(door, provider):
     assert error is None
     assert text(chunks) == "ab"
     assert asked(world) == ["k1"]
+
+
+@each_service
+def test_S06_pings_and_comments_feed_the_idle_timeout(provider):
+    is_fed_by_pings(fake_time, provider, idle_s=0.4, rounds=3)
+
+
+@pytest.mark.parametrize("provider", ["openai", "google_ai_studio"])
+def test_S06_pings_feed_the_idle_timeout_of_real_sockets_too(provider):
+    is_fed_by_pings(sockets, provider, idle_s=1.0, rounds=6)
 
 
 @each_service
@@ -674,7 +682,8 @@ def test_the_deadline_ends_a_stream_at_any_point(door, provider, silent_after):
         assert world.sim.streams_cut_by_client == 1
     assert isinstance(error, DeadlineError)
     assert isinstance(error, TimeoutError)
-    assert text(chunks) == "You"[: 3 * silent_after]
+    assert text(chunks) == error.text == "You"[: 3 * silent_after]
+    assert ("was not answered to its end (3 characters had come)" in str(error)) == silent_after
     assert asked(world) == ["k1"]
     assert [attempt.outcome for attempt in error.attempts] == ["cancelled"]
 

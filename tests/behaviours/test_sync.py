@@ -334,7 +334,9 @@ def test_C04_the_interpreter_exits_at_once_and_silently(provider, sim, end):
     script = f"{ENDS[end]}\nprint(time.monotonic(), flush=True)"
     out = run(sim, provider, script, "-X", "dev", "-W", "error")
     ended = time.monotonic()  # the same clock in every process
-    assert ended - float(out.strip().split("\n")[-1]) < 2.0
+    assert (
+        ended - float(out.strip().split("\n")[-1]) < 5.0
+    )  # python itself takes one, on a busy machine
     assert sim.wait_idle()
 
 
@@ -382,7 +384,11 @@ def test_C04_ctrl_c_that_nobody_catches_ends_the_script_with_its_own_traceback(p
 def test_C04_ctrl_c_while_waiting_for_a_key_leaves_no_waiter(provider, sim):
     script = """
 lm.keys.rest_sync("k1", 3600)
-threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+def interrupt():
+    while not lm._pool.judge.bell._waiting:
+        threading.Event().wait(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
 try:
     lm.chat_sync(MODEL, HELLO, max_wait_seconds=7200)
 except KeyboardInterrupt:

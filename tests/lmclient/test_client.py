@@ -21,6 +21,8 @@ from llm_rotate import (
     DeploymentConfig,
     GenerationResult,
     LMClient,
+    NoAvailableKeyError,
+    OverloadedError,
     RequestMetrics,
     TokenUsage,
 )
@@ -47,6 +49,19 @@ def replicas(sim: Simulator, *labels: str, **arguments: Any) -> LMClient:
         for label in labels
     }
     return LMClient(model="logical", deployments=deployments, **arguments)
+
+
+def test_errors_do_not_advise_chains_which_a_client_does_not_have(sim):
+    sim.key("k1").bad_key()
+    sim.key("k2").then(503)
+    with client_of(sim, max_retries=0) as client:
+        with pytest.raises(NoAvailableKeyError) as refused:
+            client.generate("hello", max_wait_seconds=0)
+        assert "chain" not in str(refused.value)
+    with client_of(sim, api_key=sim.secret("k2"), max_retries=0) as client:
+        with pytest.raises(OverloadedError) as failed:
+            client.generate("hello")
+        assert str(failed.value).endswith("Raise max_retries.")
 
 
 REFERENCE: dict[str, Any] = {
@@ -384,6 +399,7 @@ def test_results_are_plain_dataclasses(sim: Simulator) -> None:
         ("api_key", "api_key= belongs to the client"),
         ("model", "model= belongs to the client"),
         ("num_retries", "num_retries= is called max_retries= here"),
+        ("postprocess", "postprocess= is of the pool's batches"),
     ],
 )
 def test_what_belongs_to_the_client_does_not_go_into_a_request(
@@ -434,6 +450,14 @@ def test_B03_many_texts_in_few_requests_and_a_refused_one_fails_alone(sim: Simul
 def test_a_micro_batch_has_one_text_at_least(sim: Simulator) -> None:
     with embedder(sim) as client, pytest.raises(ValueError, match="micro_batch_size"):
         client.embed_batch(["a"], micro_batch_size=0)
+
+
+def test_all_vectors_of_a_client_are_one_array_too(sim: Simulator) -> None:
+    sim.refuses("poison")
+    with client_of(sim) as client:
+        batch = client.embed_batch(["a", "poison", "b"], as_array=True, dimensions=8)
+    assert batch.array.shape == (3, 8)
+    assert list(batch.array[2]) == list(batch.results[2].embedding)
 
 
 def test_recordings_as_text(sim: Simulator, tmp_path: Any) -> None:

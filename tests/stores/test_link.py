@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,6 +24,7 @@ from llm_rotate.core.outcome import Scope
 from llm_rotate.core.pool import FREE, Candidate, Lease, Refused
 from llm_rotate.engine.clock import RealClock
 from llm_rotate.engine.state import open_store
+from llm_rotate.testing import Simulator
 from tests.redis_server import RedisServer, free_port
 
 from .direct import Clock, direct_store, done
@@ -441,3 +444,69 @@ def test_many_changes_go_in_parts_that_one_timeout_can_bound(server: RedisServer
                 command.heard(store._link.call(command), clock.now)
         assert parts == [2_000, 2_000, 1_000]
         assert len(done(other.snapshot())) == 5_000
+
+
+# -- a program that just ends
+
+SCRIPT = """
+import asyncio, os, sys, time
+from llm_rotate import LMRotate, configure_from_dict
+store = {"backend": "redis", "redis_url": os.environ["STORE"], "redis_namespace": "ends"}
+registry = {
+    "providers": {"openai": {"base_url": os.environ["URL"]}},
+    "keys": [{"key_id": "k1", "provider": "openai", "secret_ref": "env://SECRET"}],
+    "state_store": store | {"store_timeout_ms": int(os.environ["PATIENCE_MS"])},
+}
+lm = LMRotate(configure_from_dict(registry, ["k1"]))
+call = ("gpt-4o-mini", [{"role": "user", "content": "hello"}])
+async def main():
+    for _ in range(5):
+        await lm.chat(*call)
+"""
+ENDS = {
+    "calls without a loop": "for _ in range(5): lm.chat_sync(*call)",
+    "calls in asyncio.run": "asyncio.run(main())",
+    "sys.exit": "for _ in range(5): lm.chat_sync(*call)\nsys.exit(0)",
+}
+
+
+def ended(server: RedisServer, sim: Simulator, script: str, patience_ms: int = 5000) -> str:
+    """What it prints. It ends well, and complains of nothing."""
+    given = {"STORE": server.url, "URL": sim.url("openai"), "SECRET": sim.secret("k1")}
+    assert server.process is not None
+    given |= {"PATIENCE_MS": str(patience_ms), "SERVER": str(server.process.pid)}
+    process = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT + script],
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_C04_what_a_program_counted_is_said_when_it_just_ends(
+    server: RedisServer, end: str
+) -> None:
+    with Simulator().serve() as sim:
+        ended(server, sim, ENDS[end])
+    assert server.do("HGET", "{ends}counts", '["openai", "k1", "gpt-4o-mini", 0]') == b"5"
+
+
+@pytest.mark.parametrize("lost", ["SIGSTOP", "SIGKILL"])
+def test_C04_a_program_ends_at_once_and_silently_though_its_server_is_away(lost: str) -> None:
+    script = f"""
+import signal
+lm.chat_sync(*call)
+os.kill(int(os.environ["SERVER"]), signal.{lost})
+print(time.monotonic(), flush=True)
+"""
+    server = RedisServer()
+    with Simulator().serve() as sim:
+        out = ended(server, sim, script, patience_ms=200)
+    assert time.monotonic() - float(out) < 2.0  # the same clock in every process
+    server.thaw()
+    server.close()
