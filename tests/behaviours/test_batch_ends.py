@@ -205,15 +205,16 @@ def test_a_cancelled_batch_has_what_is_done(world):
 
 
 def test_ctrl_c_in_asyncio_run_has_it_on_the_error_before():
+    rows = PROMPTS * 20
     with sockets() as world:
         slow_down(world, 0.02)
         timer = interrupted(world, after=10)
         with pytest.raises(KeyboardInterrupt) as raised:
-            asyncio.run(world.lm.chat_batch("m", PROMPTS, max_parallel_requests=1))
+            asyncio.run(world.lm.chat_batch("m", rows, max_parallel_requests=1))
         timer.join()
         done = raised.value.__context__.batch  # type: ignore[union-attr]
         assert done.completed >= 8
-        assert len(done) == len(PROMPTS)
+        assert len(done) == len(rows)
 
 
 def test_so_has_one_that_took_too_long(world):
@@ -294,17 +295,18 @@ def interrupted(world: Sockets, after: int) -> threading.Thread:
     ids=["chat_batch_sync", "generate_batch", "embed_batch"],
 )
 def test_ctrl_c_brings_what_is_done(batch, kind):
+    rows = PROMPTS * 20
     with sockets() as world:
         slow_down(world, 0.02)
         timer = interrupted(world, after=10)
         with pytest.raises(KeyboardInterrupt) as raised:
-            batch(world.lm, PROMPTS * 20)  # far more than are done by then
+            batch(world.lm, rows)  # far more than are done by then
         timer.join()
         done = raised.value.batch  # type: ignore[attr-defined]
         there = [each for each in done.results if each is not None]
         assert {type(each) for each in there} == {kind}
         assert done.completed == len(there) >= 8
-        assert len(done.results) == len(done.errors) == len(PROMPTS)
+        assert len(done.results) == len(done.errors) == len(rows)
         assert done.usage.total_tokens > 0
         world.lm.close_sync()
 
