@@ -26,7 +26,7 @@ _log = logging.getLogger("llm_rotate")
 MOST_UNTAKEN = 100
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class BatchResult(Generic[R]):
     """What became of a batch; going through it gives the results.
 
@@ -44,6 +44,11 @@ class BatchResult(Generic[R]):
     completed: int = 0
     failed: int = 0
     untaken: dict[int, R | Exception] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        name, tokens = type(self).__name__, self.usage.total_tokens
+        told = f"{self.completed} rows done, {self.failed} of them failed, {tokens} tokens"
+        return f"<{name}: {told}>"
 
     def __iter__(self) -> Iterator[R | None]:
         return iter(self.results)
