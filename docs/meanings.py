@@ -190,6 +190,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "env": "Environment variables that hold its keys, for `configure()` without arguments. "
         "Read from the built-in providers.",
         "env_auth_config": "Fields of `auth_config` and the variables that hold those.",
+        "env_base_url": "A variable that holds another address for those keys.",
         "flags": "How it departs from its dialect: `max_tokens_field` (a name), "
         "`stream_options` (false: cannot take them), `cache_control` (false: refuses "
         "the marks of a prompt cache), `default_max_tokens` (Anthropic).",
@@ -279,6 +280,9 @@ the same name changes what it gives. A name in the last but one column means als
 """
 
 PROVIDERS_FOOT = """
+OpenAI's keys from the environment go to the address in `OPENAI_BASE_URL`, if there is one; a
+registry says `base_url` itself.
+
 Azure's `base_url` is each key's `auth_config.azure_endpoint`, in the environment
 `AZURE_OPENAI_ENDPOINT`; [deployments](../how-to/azure.md) have names of their own. Bedrock's
 takes each key's `auth_config.region`, in the environment `AWS_REGION`; its keys are API keys or

@@ -64,24 +64,25 @@ def steered(
 _STEERING = frozenset(Steering.__dataclass_fields__)
 
 
-def check_call(
-    model: object, messages: object, keywords: Mapping[str, Any], endpoint: str | None = None
-) -> None:
+def check_call(model: object, keywords: Mapping[str, Any], endpoint: str | None) -> None:
     """Raises ConfigurationError for what no provider could make sense of."""
     check_model(model)
-    check_messages(messages)
     check_endpoint(endpoint)
     check_keywords(keywords)
 
 
-def check_messages(messages: object) -> None:
-    """Raises ConfigurationError if that is no conversation."""
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+def messages_of(given: Any) -> Any:
+    """The conversation; a text is one message of the user's. Raises ConfigurationError."""
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    if isinstance(given, (bytes, Mapping)) or not isinstance(given, Sequence):
         raise ConfigurationError(
-            "messages must be a list of messages, like [{'role': 'user', 'content': 'hello'}]"
+            "messages must be a text, or a list of messages, like "
+            "[{'role': 'user', 'content': 'hello'}]"
         )
-    if not messages:
+    if not given:
         raise ConfigurationError("messages is empty: there is nothing to answer")
+    return given
 
 
 def check_endpoint(endpoint: object) -> None:

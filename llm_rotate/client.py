@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
-from .arguments import Steering, Tags, check_call, checked, worded
+from .arguments import Steering, Tags, check_call, checked, messages_of, worded
 from .config import LMRotateConfig
 from .core.events import Listener
 from .core.wire import Bounds, ChatRequest, Request
@@ -25,6 +25,7 @@ from .engine.run import Grant, Plan
 from .engine.stages import Stage
 from .engine.stream import ChatStream
 from .engine.sync_stream import SyncChatStream
+from .engine.transport.httpx_client import check_client
 from .engine.transport.seam import Timeouts
 from .errors import ConfigurationError
 from .helpers.chat_batches import ChatBatches
@@ -55,7 +56,9 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
     def __init__(
         self, config: LMRotateConfig, *, http_client: Any = None, seams: Seams | None = None
     ) -> None:
-        self._pool = Pool(config, seams or Seams(), http_client)
+        if http_client is not None:
+            check_client(http_client)
+        self._pool = Pool(_checked(config), seams or Seams(), http_client)
         self.keys = Keys(self._pool)
 
     def __repr__(self) -> str:
@@ -71,7 +74,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
     async def chat(  # noqa: PLR0913 - a public face: each a thing a call may say
         self,
         model: str,
-        messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
+        messages: str | Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
         endpoint: str | None = None,
@@ -87,7 +90,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         region: str | None = None,
         **kwargs: Any,
     ) -> ChatResponse:
-        """One answer.
+        """One answer. ``messages``: a list of them, or a text, which is one of the user's.
 
         ``provider``: only that one, no chain. ``endpoint``: "responses" sends to OpenAI's
         responses API, "chat_completion" to chat completions; None to what the provider is
@@ -103,21 +106,20 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         Raises ConfigurationError, CapabilityError, NoAvailableKeyError, DeadlineError, or the
         ProviderError of the last attempt.
         """
-        check_call(model, messages, kwargs, endpoint)
+        check_call(model, kwargs, endpoint)
+        given = messages_of(messages)
         steering = Steering(
             *(provider, max_retries, timeout, timeouts, max_wait_seconds, affinity),
             *(key_id, tags, region),
         )
-        request = ChatRequest(
-            model, messages, False, max_tokens, temperature, None, kwargs, endpoint
-        )
+        request = ChatRequest(model, given, False, max_tokens, temperature, None, kwargs, endpoint)
         response: ChatResponse = await self._ask(request, steering)
         return response
 
     def chat_sync(
         self,
         model: str,
-        messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
+        messages: str | Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         **kwargs: Any,
     ) -> ChatResponse:
         """:meth:`chat` for code without a loop; inside a running one it blocks that loop."""
@@ -126,7 +128,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
     def chat_stream(  # noqa: PLR0913 - as chat
         self,
         model: str,
-        messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
+        messages: str | Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         *,
         provider: str | None = None,
         endpoint: str | None = None,
@@ -146,14 +148,13 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
 
         The arguments of :meth:`chat`. Nothing is sent before the first chunk is asked for.
         """
-        check_call(model, messages, kwargs, endpoint)
+        check_call(model, kwargs, endpoint)
+        given = messages_of(messages)
         steering = Steering(
             *(provider, max_retries, timeout, timeouts, max_wait_seconds, affinity),
             *(key_id, tags, region),
         )
-        request = ChatRequest(
-            model, messages, True, max_tokens, temperature, None, kwargs, endpoint
-        )
+        request = ChatRequest(model, given, True, max_tokens, temperature, None, kwargs, endpoint)
         return self._stream(request, steering)
 
     def _stream(self, request: ChatRequest, steering: Steering) -> ChatStream:
@@ -173,7 +174,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
     def chat_stream_sync(
         self,
         model: str,
-        messages: Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
+        messages: str | Sequence[ChatMessage] | Sequence[Mapping[str, Any]],
         **kwargs: Any,
     ) -> SyncChatStream:
         """:meth:`chat_stream` as a plain iterator and context manager."""
@@ -265,12 +266,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         """Takes a new configuration for the next call. Keys that stay keep their health;
         calls in flight end on the old one.
         """
-        if not isinstance(config, LMRotateConfig):
-            raise ConfigurationError(
-                "reload_config takes an LMRotateConfig: configure_from_dict or "
-                "configure_from_file makes one"
-            )
-        self._pool.reload(config)
+        self._pool.reload(_checked(config))
 
     async def close(self) -> None:
         """Closes this loop's connections in order, other loops' at once. Calls under way end with
@@ -310,7 +306,7 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
     def _check(self, models: Sequence[str], steering: Steering, options: Mapping[str, Any]) -> None:
         """Raises ConfigurationError for what would be wrong for every row of a batch."""
         self._plan(models, steering, _narrowed(steering))
-        _timeouts(steering.timeouts or {})
+        _timeouts({} if steering.timeouts is None else steering.timeouts)
         check_headers(options)
 
     async def _ask(
@@ -359,8 +355,17 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
 
     def _exchange(self, request: Request, timeouts: Mapping[str, float] | None) -> HttpExchange:
         pool = self._pool
-        own = _timeouts(timeouts) if timeouts else _provider_timeouts
+        own = _timeouts(timeouts) if timeouts is not None else _provider_timeouts
         return HttpExchange(request, pool.loops.served(), pool.judge, own)
+
+
+def _checked(config: object) -> LMRotateConfig:
+    if isinstance(config, LMRotateConfig):
+        return config
+    raise ConfigurationError(
+        f"a pool takes an LMRotateConfig, not {type(config).__name__}: "
+        "configure_from_dict(registry) or configure_from_file(path) makes one"
+    )
 
 
 def _narrowed(steering: Steering) -> Narrowed | None:
@@ -373,6 +378,11 @@ def _provider_timeouts(stage: Stage) -> Timeouts:
 
 def _timeouts(own: Mapping[str, float]) -> Callable[[Stage], Timeouts]:
     known = Timeouts.__dataclass_fields__
+    if not isinstance(own, Mapping):
+        raise ConfigurationError(
+            f"timeouts must be a mapping of steps ({', '.join(known)}) to seconds; "
+            "one time for the whole call is timeout="
+        )
     for name, seconds in own.items():
         if name not in known:
             raise ConfigurationError(

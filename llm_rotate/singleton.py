@@ -34,8 +34,9 @@ def configure(
     global _made  # noqa: PLW0603 - the singleton
     if _made is not None:
         raise ConfigurationError(
-            "configure() was called twice: use lm.reload_config(config) to change the pool, "
-            "or reset_singleton() in tests"
+            "configure() was called twice: to change the pool, call lm.reload_config(config); "
+            "to begin anew, as in a notebook's cell that runs again or in tests, call "
+            "reset_singleton() first"
         )
     from .client import LMRotate  # noqa: PLC0415 - httpx and pydantic load with the first pool
 
@@ -65,12 +66,19 @@ def _config(
                 f"configure(config=...) is complete: {', '.join(given)} belong with registry="
             )
         return config
-    found = registry_from_environment(os.environ) if registry is None else dict(registry)
+    if isinstance(use_keys, str):
+        raise ConfigurationError(
+            "use_keys must be a list of key_ids, not one text; a file is read by "
+            "configure(config=configure_from_file(path))"
+        )
+    found = registry_from_environment(os.environ) if registry is None else registry
     return configure_from_dict(found, None if use_keys is None else list(use_keys), **rest)
 
 
 def reset_singleton() -> None:
-    """Forgets ``lm``'s pool, so that ``configure()`` can be called again. For tests."""
+    """Forgets ``lm``'s pool, so that ``configure()`` can be called again: for tests, and for
+    cells of notebooks that run again.
+    """
     global _made
     made, _made = _made, None
     if made is not None:

@@ -64,7 +64,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
     ),
     "configure_from_dict": (
-        {"registry": EMPTY, "use_keys": EMPTY},
+        {"registry": EMPTY, "use_keys": None},  # the reference has no default; ours takes all keys
         {"strategy": None, "priorities": None, "fallback_chains": None},
     ),
     "configure_from_file": ({"path": EMPTY}, {"use_keys": None}),

@@ -243,8 +243,9 @@ class ProviderConfig(Entry):
     ``auth``: the header the secret goes into, or none. ``families``: patterns (``gpt-*``) of
     the models it is known for. ``upstream_names``, ``upstream_vendors``: how a broker spells
     an upstream in a route and in a model's name. ``env``: variables that hold keys, and
-    ``env_auth_config`` fields of auth_config with the variables that hold those. ``flags``:
-    how this service departs from its dialect. Costs are in US dollars per 1,000 tokens.
+    ``env_auth_config`` fields of auth_config with the variables that hold those;
+    ``env_base_url``: the variable that holds another address for those keys. ``flags``: how
+    this service departs from its dialect. Costs are in US dollars per 1,000 tokens.
     ``day_ends``: the time zone at whose midnight daily limits begin anew.
     ``header_bucket_scope``: whether the limits that answers tell of are a minute's or a day's.
     """
@@ -271,6 +272,7 @@ class ProviderConfig(Entry):
     header_bucket_scope: Literal["auto", "minute", "day"] = "auto"
     env: list[str] = Field(default_factory=list)
     env_auth_config: dict[str, str] = Field(default_factory=dict)
+    env_base_url: str | None = None
     flags: dict[str, Any] = Field(default_factory=dict)
 
 

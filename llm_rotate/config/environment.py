@@ -9,13 +9,17 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..secrets.env import entries
 from .catalogue import built_in
+from .checks import web_address
+
+_NUMBERED = re.compile(r"_([0-9]+)$")
 
 
 def registry_from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """A registry of all keys found: OPENAI_API_KEY, OPENAI_API_KEY_2, OPENAI_API_KEYS
     (comma-separated), and the same for every provider of the catalogue that names variables.
 
-    Equal secrets make one key.
+    Equal secrets make one key. A key's name has its variable's number, the first being 1. Where
+    the provider names a variable for its address (OPENAI_BASE_URL), the keys go there.
 
     Raises ConfigurationError, which says which names were looked for, if there are none.
     """
@@ -52,9 +56,36 @@ def _keys(
     for name in entry["env"]:
         for reference, secret in _secrets(name, environ):
             references.setdefault(secret, reference)
-    for number, reference in enumerate(references.values(), 1):
-        key = {"key_id": f"{provider}-{number}", "provider": provider, "secret_ref": reference}
-        yield key | ({"auth_config": auth} if auth else {})
+    address = base_url(provider, environ) if references else None
+    numbers = _numbers(list(references.values()))
+    for reference in references.values():
+        key_id = f"{provider}-{numbers[reference]}"
+        key = {"key_id": key_id, "provider": provider, "secret_ref": reference}
+        more = {"auth_config": auth, "base_url": address}
+        yield key | {field: said for field, said in more.items() if said}
+
+
+def base_url(provider: str, environ: Mapping[str, str]) -> str | None:
+    """Where the environment says that ``provider`` is. Raises ConfigurationError."""
+    variable = built_in().get(provider, {}).get("env_base_url", "")
+    address = environ.get(variable, "").strip()
+    try:
+        return web_address(address) if address else None
+    except ValueError as error:
+        reason = str(error)
+    raise ConfigurationError(f"{variable} {reason}")
+
+
+def _numbers(references: list[str]) -> dict[str, int]:
+    """Those of the variables; what has none, or another's, gets one behind them."""
+    wanted = {each: int(m[1]) for each in references if (m := _NUMBERED.search(each))}
+    taken: dict[int, str] = {}
+    for reference in sorted(references, key=lambda each: each not in wanted):
+        last = max(taken, default=0)
+        is_list = "#" in reference
+        number = wanted.get(reference, last + 1 if is_list else 1)
+        taken[last + 1 if number in taken else number] = reference
+    return {reference: number for number, reference in taken.items()}
 
 
 def _secrets(name: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -17,8 +17,8 @@ Chains = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def configure_from_dict(
-    registry: dict[str, Any],
-    use_keys: list[str] | None,
+    registry: Mapping[str, Any],
+    use_keys: list[str] | None = None,
     *,
     strategy: str | None = None,
     priorities: dict[str, int] | None = None,
@@ -31,7 +31,9 @@ def configure_from_dict(
     ConfigurationError, which lists all that is wrong.
     """
     if not isinstance(registry, Mapping):
-        raise ConfigurationError("a registry must be a mapping that holds a list of keys")
+        is_path = str(registry).lower().endswith(tuple(PARSERS))
+        reader = "; configure_from_file(path) reads one" if is_path else ""
+        raise ConfigurationError(f"a registry must be a mapping that holds a list of keys{reader}")
     fields = {name: value for name, value in registry.items() if value is not None}
     fields.pop("$schema", None)  # for editors
     chosen = fields.pop("use_keys", None)

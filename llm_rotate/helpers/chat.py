@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import Steering, check_endpoint, check_messages, check_model, checked, steered
+from ..arguments import Steering, check_endpoint, check_model, checked, messages_of, steered
 from ..core.wire import ChatRequest
 from ..errors import ConfigurationError
 from ..types import ChatResponse
@@ -68,13 +68,6 @@ def sprayed(
     for name in spray.names:
         steering, options = steered(name, keywords, ours)
     return spray, steering, options
-
-
-def messages_of(row: Any) -> Any:
-    """A row is a prompt or a list of messages. Raises ConfigurationError."""
-    messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
-    check_messages(messages)
-    return messages
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..config import registry_from_environment
 from ..config.catalogue import built_in
+from ..config.environment import base_url
 from ..errors import ConfigurationError
 from .deployment import DeploymentConfig
 
@@ -199,7 +200,7 @@ def place_of(model: str, api_base: str | None) -> Place | None:
     provider = ALIASES.get(prefix, prefix) if rest else ""
     if provider not in built_in() and provider not in COMPATIBLE:
         provider, rest = "", model
-    if api_base is None:
+    if api_base is None and (api_base := base_url(provider, os.environ)) is None:
         if provider in COMPATIBLE:
             raise ConfigurationError(f"'{model}' is on a server of yours: give its api_base")
         return Place(provider, rest, None, provider) if provider else None

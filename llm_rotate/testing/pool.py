@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ConfigurationError
 from .routes import dialect_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ def _provider(name: str, url: Callable[[str], str]) -> dict[str, Any]:
 
 
 def providers_of(keys: Sequence[str] | Mapping[str, str], provider: str) -> Mapping[str, str]:
-    """Key id -> provider, from such a mapping or from ids that are all of ``provider``."""
+    """Key id -> provider, from such a mapping or from ids that are all of ``provider``.
+
+    Raises ConfigurationError for a text, whose letters would be ids.
+    """
+    if isinstance(keys, str):
+        raise ConfigurationError(f"keys must be a list of key_ids: [{keys!r}]")
     return keys if isinstance(keys, Mapping) else dict.fromkeys(keys, provider)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 import llm_rotate
-from llm_rotate import ConfigurationError
+from llm_rotate import ConfigurationError, LMRotate, configure, configure_from_dict
 from llm_rotate.testing import Simulator
 
 from .dialects import each_dialect, health_of
@@ -30,11 +31,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no idle time": ({"timeouts": {"idle": None}}, r"timeouts\['idle'\] must be a number"),
     "a step in words": ({"timeouts": {"connect": "3"}}, r"timeouts\['connect'\] must be a number"),
     "a step back": ({"timeouts": {"connect": -1}}, r"timeouts\['connect'\] must be over 0"),
+    "one time for all steps": ({"timeouts": 30}, "timeouts must be a mapping of steps"),
     "no such step": ({"timeouts": {"read": 3}}, "it has connect, first_byte, first_event, idle"),
-    "a text": ({"messages": "hello"}, r"must be a list of messages, like \[\{'role': 'user'"),
-    "one message": ({"messages": HELLO[0]}, "must be a list of messages"),
+    "one message": ({"messages": HELLO[0]}, r"a list of messages, like \[\{'role': 'user'"),
     "no messages": ({"messages": []}, "messages is empty"),
-    "None for messages": ({"messages": None}, "must be a list of messages"),
+    "None for messages": ({"messages": None}, "must be a text, or a list of messages"),
     "None for a model": ({"model": None}, "model must be a name, like"),
     "no model": ({"model": ""}, "model must be a name, like"),
     "a list for a conversation": ({"affinity": [17]}, "affinity must be a text or a whole number"),
@@ -102,6 +103,18 @@ def test_C01_what_only_looks_like_one_of_ours_goes_to_the_provider(provider):
 
 
 @each_dialect
+def test_a_text_is_one_message_of_the_users(provider):
+    world = World(["k1"], provider=provider)
+
+    async def scenario() -> None:
+        assert (await world.lm.chat(world.model, "hello")).content == "You said: hello"
+        chunks = [chunk.delta async for chunk in world.lm.chat_stream(world.model, "hello")]
+        assert "".join(chunks) == "You said: hello"
+
+    world.run(scenario)
+
+
+@each_dialect
 def test_R20_a_conversation_may_be_a_number(provider):
     world = World([f"k{n}" for n in range(7)], provider=provider)
 
@@ -137,12 +150,60 @@ def test_F03_a_reload_takes_a_configuration_and_says_how_to_make_one(wrong):
     world = World(["k1"])
 
     async def scenario() -> None:
-        with pytest.raises(ConfigurationError, match="configure_from_dict or configure_from_file"):
+        with pytest.raises(ConfigurationError, match=r"configure_from_dict\(registry\) or"):
             world.lm.reload_config(wrong)
         assert world.lm.config is world.config
         await world.chat()
 
     world.run(scenario)
+
+
+REGISTRY: dict[str, Any] = {
+    "keys": [
+        {"key_id": name, "provider": "openai", "secret_ref": "env://UNSET"} for name in ("k1", "k2")
+    ]
+}
+FIRST_TRIES: dict[str, tuple[Callable[[], Any], str]] = {
+    "a pool of a registry": (lambda: LMRotate(REGISTRY), r"not dict: configure_from_dict\(regis"),
+    "a pool of a file": (lambda: LMRotate("pool.yaml"), r"not str: .*configure_from_file\(path\)"),
+    "configure a file": (lambda: configure(config="pool.yaml"), r"configure_from_file\(path\)"),
+    "configure a text": (lambda: configure("pool.yaml"), r"use_keys must be a list.*from_file\("),
+    "one key": (lambda: configure("k1", registry=REGISTRY), "use_keys must be a list of key_ids"),
+    "one key of a registry": (
+        lambda: configure_from_dict(REGISTRY, "k1"),
+        "use_keys: must be a list of key_ids",
+    ),
+    "a file for a registry": (
+        lambda: configure(registry="pool.yaml"),
+        r"must be a mapping.*configure_from_file\(path\)",
+    ),
+    "one simulated key": (lambda: Simulator().pool("k1"), r"keys must be a list.*\['k1'\]"),
+    "a client that blocks": (
+        lambda: LMRotate(configure_from_dict(REGISTRY), http_client=httpx.Client()),
+        "must be an httpx.AsyncClient .*, not httpx.Client",
+    ),
+    "the client's class": (
+        lambda: LMRotate(configure_from_dict(REGISTRY), http_client=httpx.Client),
+        "not the class httpx.Client",
+    ),
+    "no client at all": (
+        lambda: LMRotate(configure_from_dict(REGISTRY), http_client=object()),
+        "not builtins.object",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIRST_TRIES)
+def test_F01_what_one_tries_first_is_refused_with_what_to_write(case, lm):
+    wrong, words = FIRST_TRIES[case]
+    with pytest.raises(ConfigurationError, match=words):
+        wrong()
+
+
+def test_F01_a_second_configure_says_what_a_notebook_is_to_do(lm):
+    configure(registry=REGISTRY)
+    with pytest.raises(ConfigurationError, match=r"notebook.*, call reset_singleton\(\) first"):
+        configure(registry=REGISTRY)
 
 
 @pytest.fixture

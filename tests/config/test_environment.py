@@ -29,11 +29,48 @@ def test_numbered_names_and_lists_are_found_in_order():
     assert found(environ) == [
         ("openai-1", "openai", "env://OPENAI_API_KEY"),
         ("openai-2", "openai", "env://OPENAI_API_KEY_2"),
-        ("openai-3", "openai", "env://OPENAI_API_KEY_10"),
-        ("openai-4", "openai", "env://OPENAI_API_KEYS#0"),
-        ("openai-5", "openai", "env://OPENAI_API_KEYS#1"),
+        ("openai-10", "openai", "env://OPENAI_API_KEY_10"),
+        ("openai-11", "openai", "env://OPENAI_API_KEYS#0"),
+        ("openai-12", "openai", "env://OPENAI_API_KEYS#1"),
         ("groq-1", "groq", "env://GROQ_API_KEY"),
     ]
+
+
+def test_a_keys_name_has_its_variables_number_and_no_other():
+    google = {"GEMINI_API_KEY": "a", "GEMINI_API_KEY_2": "b", "GOOGLE_API_KEY": "c"}
+    cases = {
+        ("OPENAI_API_KEY", "OPENAI_API_KEY_3"): ["openai-1", "openai-3"],
+        ("OPENAI_API_KEY", "OPENAI_API_KEY_1"): ["openai-2", "openai-1"],
+        ("OPENAI_API_KEY_2", "OPENAI_API_KEY_02"): ["openai-2", "openai-3"],
+        ("OPENAI_API_KEYS", "OPENAI_API_KEY_4"): ["openai-4", "openai-5"],
+    }
+    for names, ids in cases.items():
+        assert [key_id for key_id, _, _ in found({name: name for name in names})] == ids
+    ids = [key_id.removeprefix("google_ai_studio-") for key_id, _, _ in found(google)]
+    assert ids == ["1", "2", "3"]
+
+
+def test_openais_keys_go_where_its_variable_says():
+    environ = {
+        "OPENAI_API_KEY": "k",
+        "XAI_API_KEY": "x",
+        "OPENAI_BASE_URL": " https://gw.example/v1/ ",
+    }
+    config = configured(environ)
+    openai, xai = (config.endpoint(key).base_url for key in config.keys)
+    assert (openai, xai) == ("https://gw.example/v1", "https://api.x.ai/v1")
+    for empty in ("", " "):
+        (key,) = configured({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": empty}).keys
+        assert key.base_url is None
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL must begin with https://"):
+        configured({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "gw.example/v1"})
+
+
+def test_a_registry_says_its_address_itself(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://gw.example/v1")
+    key = {"key_id": "k", "provider": "openai", "secret_ref": "env://OPENAI_API_KEY"}
+    config = configure_from_dict({"keys": [key]})
+    assert config.endpoint(config.keys[0]).base_url == "https://api.openai.com/v1"
 
 
 def test_every_reference_leads_to_its_secret(monkeypatch):

@@ -215,6 +215,10 @@ def test_F01_a_registry_is_a_mapping(registry):
     assert str(mistake(registry)) == "a registry must be a mapping that holds a list of keys"
 
 
+def test_F01_a_path_for_a_registry_is_told_its_reader():
+    assert "; configure_from_file(path) reads one" in str(mistake("pool.yaml"))
+
+
 def test_F01_entries_made_by_hand_are_explained_alike():
     with pytest.raises(ConfigurationError) as caught:
         KeyConfig(key_id="a", provider="openai", secret=SECRET)

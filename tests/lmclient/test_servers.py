@@ -19,7 +19,7 @@ OPENAI = "https://api.openai.com/v1"
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
-        if "API_KEY" in name or name.startswith(("AWS_", "AZURE_")):
+        if "API_KEY" in name or name == "OPENAI_BASE_URL" or name.startswith(("AWS_", "AZURE_")):
             monkeypatch.delenv(name)
     for name in ("OPENAI_API_KEY", "OPENAI_API_KEY_2"):
         monkeypatch.setenv(name, f"secret-of-{name}")
@@ -89,6 +89,17 @@ def test_openais_own_spelling_of_fields_is_not_used_elsewhere() -> None:
         "env://OPENAI_API_KEY",
         "env://OPENAI_API_KEY_2",
     ]
+
+
+def test_the_variable_with_openais_address_counts_as_one_that_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://gpu.example/v1")
+    given = {"api_base": "https://other.example/v1"}
+    for more, address in (({}, "https://gpu.example/v1"), (given, given["api_base"])):
+        for model in ("openai/llama", "llama") if not more else ("openai/llama",):
+            keys = LMClient(model=model, **more).lm.config.keys
+            assert {key.base_url for key in keys} == {address}
 
 
 def test_a_servers_own_variable_counts(monkeypatch: pytest.MonkeyPatch) -> None:

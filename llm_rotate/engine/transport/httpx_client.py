@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from ...core.outcome import Outcome
 from ...core.wire import Headers, HttpRequest, Upload
-from ...errors import LMRotateError
+from ...errors import ConfigurationError, LMRotateError
 from .seam import Timeouts, TransportError, Withdrawn
 
 T = TypeVar("T")
@@ -44,6 +44,22 @@ class Client(Protocol):
     def build_request(self, method: str, url: str, **options: Any) -> Any: ...
     async def send(self, request: Any, **options: Any) -> Any: ...
     async def aclose(self) -> None: ...
+
+
+def check_client(given: Any) -> None:
+    """Raises ConfigurationError for what is no such client, as httpx.Client is none."""
+    if not all(
+        callable(getattr(given, name, None)) for name in ("build_request", "send", "aclose")
+    ):
+        raise ConfigurationError(
+            f"http_client must be an httpx.AsyncClient (or httpx2's), not {_named(given)}"
+        )
+
+
+def _named(given: Any) -> str:
+    kind = given if isinstance(given, type) else type(given)
+    what = "the class " if isinstance(given, type) else ""
+    return f"{what}{kind.__module__.partition('.')[0]}.{kind.__name__}"
 
 
 class Gate:
