@@ -421,7 +421,7 @@ async def shared_again(lm: LMRotate) -> bool:
     return not lm._pool.store._link.is_cut
 
 
-def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis) -> None:
+def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis, caplog) -> None:
     async def scenario() -> None:
         async with worker(sim, redis.url, on_store_failure="raise") as here:
             await served(here)
@@ -444,6 +444,9 @@ def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis)
             await until(is_back)
 
     run(scenario)
+    assert warnings_of(caplog) == ["away", "back"]
+    assert "calls end with StoreError meanwhile" in caplog.text
+    assert "goes on alone" not in caplog.text
 
 
 def test_L02_a_request_too_large_for_every_key_ends_at_once_whatever_others_tell(
