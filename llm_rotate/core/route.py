@@ -282,11 +282,11 @@ class Routes:
         for name, spec in self._providers.items():
             if name not in self._usable.specs and spec.has(model):
                 of = f" (in the environment: {spec.variables[0]})" if spec.variables else ""
-                return f": it is one of {name}, which has no enabled key{of}."
+                return f": {name} has such names, but no enabled key{of}."
         for name, spec in self._usable.specs.items():
             for stem in (re.split(r"[*?[]", pattern)[0] for pattern in spec.families):
-                if len(stem) > 2 and difflib.get_close_matches(
-                    model[: len(stem)], [stem], 1, ALMOST
-                ):
+                begins = model[: len(stem)]
+                near = difflib.get_close_matches(begins, [stem], 1, ALMOST)
+                if near and len(stem) > 2 and begins != stem:
                     return f"; names of {name} begin with {stem!r}."
         return "."

@@ -169,9 +169,9 @@ def test_R13_a_model_that_nobody_serves_lists_what_is_served():
     ("model", "words"),
     [
         ("gpt4-mini", "; names of alpha begin with 'gpt-'. Served are alpha: gpt-*, o*, any"),
-        ("Claude-3", ": it is one of beta, which has no enabled key (in the environment: BETA_A"),
+        ("Claude-3", ": beta has such names, but no enabled key (in the environment: BETA_A"),
         ("aplha/gpt-4", "; did you mean 'alpha/gpt-4'? Served"),
-        ("gpt-oss", ". Served are"),
+        ("gpt-oss", "serves 'gpt-oss'. Served are"),
     ],
 )
 def test_R13_a_model_that_nobody_serves_is_told_who_has_such_names(model, words):
