@@ -73,7 +73,7 @@ def check_call(model: object, keywords: Mapping[str, Any], endpoint: str | None)
 
 def messages_of(given: Any) -> Any:
     """The conversation; a text is one message of the user's. Raises ConfigurationError."""
-    if isinstance(given, str):
+    if isinstance(given, str) and given:
         return [{"role": "user", "content": given}]
     if isinstance(given, (bytes, Mapping)) or not isinstance(given, Sequence):
         raise ConfigurationError(

@@ -27,6 +27,9 @@ from .run import Run
 from .stages import Stage
 
 LISTED_KEYS = 10
+# Seconds that a wait is longer than if it is to be told of: rests are news, limits are expected.
+LONG_REST_SECONDS = 5.0
+LONG_QUEUE_SECONDS = 90.0
 
 ADVICE: Mapping[Outcome, str] = {
     Outcome.BAD_REQUEST: "The request is at fault: no key was punished, no other was tried.",
@@ -157,11 +160,7 @@ def _too_large(run: Run) -> RequestTooLargeError:
 def no_key(run: Run, judge: Judge) -> NoAvailableKeyError:
     """Every key that could serve rests: until when, and why each."""
     now = judge.now()
-    found = [
-        each
-        for pair in zip(run.plan.stages, run.call.visits, strict=True)
-        for each in _obstacles(*pair, run, judge, now)
-    ]
+    found = _in_the_way(run, judge, now)
     reasons = {each.key_id: each.why for each in found}
     first = min(found, key=lambda each: each.until)
     is_back = now < first.until < math.inf
@@ -181,6 +180,18 @@ def no_key(run: Run, judge: Judge) -> NoAvailableKeyError:
     )
 
 
+def long_wait(run: Run, judge: Judge, seconds: float) -> str | None:
+    """What is to be told of a wait that begins: which keys, why, how long. None for a short one."""
+    found = [each for each in _in_the_way(run, judge, judge.now()) if each.until < math.inf]
+    is_usual = any(each.is_full for each in found)
+    if not found or seconds <= (LONG_QUEUE_SECONDS if is_usual else LONG_REST_SECONDS):
+        return None
+    told = [f"{each.key_id} {each.why}" for each in found[:LISTED_KEYS]]
+    if len(found) > LISTED_KEYS:
+        told.append(f"and {len(found) - LISTED_KEYS} more keys")
+    return f"{run.plan.asked!r} waits {seconds:.0f} s for a key: {'; '.join(told)}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Obstacle:
     """Why a key cannot serve; ``until``: inf when time alone does not end it."""
@@ -190,6 +201,12 @@ class _Obstacle:
     why: str
     is_disabled: bool = False
     mend: str | None = None
+    is_full: bool = False
+
+
+def _in_the_way(run: Run, judge: Judge, now: float) -> list[_Obstacle]:
+    pairs = zip(run.plan.stages, run.call.visits, strict=True)
+    return [each for pair in pairs for each in _obstacles(*pair, run, judge, now)]
 
 
 def _obstacles(stage: Stage, visit: Visit, run: Run, judge: Judge, now: float) -> list[_Obstacle]:
@@ -207,7 +224,7 @@ def _obstacles(stage: Stage, visit: Visit, run: Run, judge: Judge, now: float) -
             found.append(_Obstacle(key.key_id, math.inf, "the request is larger than its limit"))
         elif (full := stage.fullness(index, (visit.full or {}).get(index), now)) is not None:
             why = f"full {full.until - now:.0f} s more: {full.why}"
-            found.append(_Obstacle(key.key_id, full.until, why))
+            found.append(_Obstacle(key.key_id, full.until, why, is_full=True))
         elif index in visit.refused or index in visit.earlier:
             found.append(_Obstacle(key.key_id, math.inf, "failed in this call"))
         elif any(each.kind_at(now) is Kind.PROBATION for each, _ in states):

@@ -59,6 +59,11 @@ class Herald:
         if self.listeners:
             self._of_call(EventKind.WAITING, run, seconds=seconds)
 
+    @staticmethod
+    def warn(what: str) -> None:
+        """For people: nothing goes on for a while."""
+        _log.warning(what)
+
     def stage_left(self, run: Run, stage: Stage) -> None:
         """The call leaves a stage without an answer."""
         if self.listeners:

@@ -30,6 +30,8 @@ from .transport.seam import Withdrawn
 WIDE_WINDOW = 8
 # What a call without a limit to its waiting waits for in any case.
 PATIENCE_SECONDS = 60.0
+# A standstill is told of, but not by every call that it meets.
+QUIET_SECONDS = 5.0
 HOPELESS = frozenset({Effect.QUARANTINE, Effect.STRIKE})
 
 
@@ -44,6 +46,7 @@ class Rotation:
         self._clock = clock
         self._rng = rng
         self._ids = itertools.count(1)
+        self._quiet_until = -math.inf
 
     async def run(self, plan: Plan, exchange: Exchange) -> tuple[Verdict[Any], Run]:
         """The verdict of the attempt that ended the call well; otherwise raises."""
@@ -236,7 +239,7 @@ class Rotation:
         """
         began, plan = self._clock.now(), run.plan
         if not any(stage.is_limited for stage in plan.stages):
-            self._herald.waiting(run, seconds)
+            self._tell(run, seconds)
             await self._judge.bell.wait(self._clock, seconds, epochs[0])
         else:
             queue = plan.stages[0].queue
@@ -244,13 +247,24 @@ class Rotation:
                 run.place = queue.join(run.id, run.call.visits[0].cost or FREE)
             if queue.is_first(run.place):
                 queue.free_at = 0.0 if run.is_hoping else run.earliest
-                self._herald.waiting(run, seconds)
+                self._tell(run, seconds)
                 if seconds <= LEASE_SECONDS:  # so long it is kept for the call
                     seconds = min(seconds, self._store.looks_again_s)
                 await self._judge.room.wait(self._clock, seconds, epochs[1])
             else:
                 await self._wait_for_turn(run, queue, run.place)
         run.waited_s += self._clock.now() - began
+
+    def _tell(self, run: Run, seconds: float) -> None:
+        """Listeners hear of every wait; the log of a long one, once from each call."""
+        self._herald.waiting(run, seconds)
+        now = self._clock.now()
+        if seconds <= endings.LONG_REST_SECONDS or now < max(self._quiet_until, run.told_until):
+            return
+        if (told := endings.long_wait(run, self._judge, seconds)) is not None:
+            self._quiet_until = now + QUIET_SECONDS
+            run.told_until = now + seconds
+            self._herald.warn(told)
 
     async def _wait_for_turn(self, run: Run, queue: Queue, place: Place) -> None:
         now = self._clock.now()

@@ -82,7 +82,7 @@ class Grant:
 class Run:
     """One call on its way. ``earliest``: when a key that it may still ask can go;
     ``is_hoping``: that may be sooner, as another call holds what it waits for. ``place``: in
-    the queue of its route.
+    the queue of its route. ``told_until``: the log knows that it waits till then.
     """
 
     id: int
@@ -96,6 +96,7 @@ class Run:
     refusals: list[str] = field(default_factory=list)
     place: Place | None = None
     is_hoping: bool = False
+    told_until: float = -math.inf
 
 
 class Exchange(Protocol):

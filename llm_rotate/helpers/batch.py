@@ -26,12 +26,13 @@ _log = logging.getLogger("llm_rotate")
 MOST_UNTAKEN = 100
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class BatchResult(Generic[R]):
     """What became of a batch; going through it gives the results.
 
     ``results`` and ``errors`` have one place per input, in the order of the inputs: a failed
-    row's result is None, a good one's error is. ``usage``: tokens of all answers that were
+    row's result is None, a good one's error is, and both are of a row that was not done because
+    the batch ended early. ``usage``: tokens of all answers that were
     paid for. ``completed`` counts all rows, ``failed`` those with an error. With
     ``collect=False`` both lists are empty; ``untaken`` then holds the rows whose on_result
     raised, by their index: their result, or their exception.
@@ -44,6 +45,11 @@ class BatchResult(Generic[R]):
     failed: int = 0
     untaken: dict[int, R | Exception] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        name, tokens = type(self).__name__, self.usage.total_tokens
+        told = f"{self.completed} rows done, {self.failed} of them failed, {tokens} tokens"
+        return f"<{name}: {told}>"
+
     def __iter__(self) -> Iterator[R | None]:
         return iter(self.results)
 
@@ -55,12 +61,15 @@ class BatchResult(Generic[R]):
 
     def put(self, row: Row[R]) -> None:
         """Keeps a row at its place, whatever came before it."""
-        missing = row.index + 1 - len(self.results)
-        if missing > 0:
-            self.results.extend([None] * missing)
-            self.errors.extend([None] * missing)
+        self.reach(row.index + 1)
         self.results[row.index] = row.result
         self.errors[row.index] = row.error
+
+    def reach(self, count: int) -> None:
+        """Has so many places at least."""
+        missing = [None] * (count - len(self.results))
+        self.results.extend(missing)
+        self.errors.extend(missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,11 @@ class Delivery(Generic[R]):
         else:
             batch.untaken[row.index] = row.outcome
 
+    def fill(self) -> None:
+        """Rows that were not reached have their places too, where it is known how many."""
+        if self._wishes.collect and self._total is not None:
+            self.batch.reach(self._total)
+
     async def _told(self, callback: Callable[..., Any], *words: Any) -> bool:
         """Calls a caller's function, which may be async; whether it did not raise."""
         try:
@@ -146,6 +160,7 @@ async def run_batch(window: Window[Any, R], wishes: Wishes) -> BatchResult[R]:
     except BaseException as error:
         for row in window.left():
             delivery.keep(row)
+        delivery.fill()
         with suppress(AttributeError):  # some errors take none
             error.batch = batch  # type: ignore[attr-defined]  # it was paid for
         raise

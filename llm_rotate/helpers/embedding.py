@@ -28,7 +28,7 @@ _MISCOUNT = 3.0
 _MOST_TOKENS = 300_000  # where a service names no bound: OpenAI's
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class EmbeddingBatch(BatchResult[Any]):
     """A :class:`BatchResult` of embeddings.
 

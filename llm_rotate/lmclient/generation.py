@@ -103,17 +103,14 @@ class Generation(Bound):
     ) -> BatchResult[GenerationResult]:
         """Every input answered: results in order, errors beside them.
 
-        ``input_batch``: a list, or anything that can be gone through once; of a list every
-        input's shape is checked before anything is sent. ``return_exceptions``: False raises
+        ``input_batch``: a list, or anything that can be gone through once; an input of a wrong
+        shape fails alone. ``return_exceptions``: False raises
         the first failure and cancels the rest. ``on_progress(completed, total)`` and
         ``on_result(index, result, error)``: after each row. The rest as in :meth:`agenerate`,
         and as in the pool's ``chat_batch``.
         """
         where = checked_endpoint(endpoint or self._endpoint)
         said = self._asked(self._rows(kwargs), where, response_format)
-        if isinstance(input_batch, list | tuple):
-            for row in input_batch:
-                messages_of(row, where)
         return await self._lm.chat_batch(
             self._models,
             rows_of(input_batch, where),

@@ -53,8 +53,9 @@ def messages_of(input_data: Any, endpoint: EndpointType) -> Sequence[Any]:
     wanted = "a prompt, a list of messages" + (
         " or a payload with 'input'" if endpoint == "responses" else ""
     )
-    got = "nothing" if input_data in ("", []) else f"a {type(input_data).__name__}"
-    raise ConfigurationError(f"an input must be {wanted}, not {got}")
+    is_empty = isinstance(input_data, str) or _is_list(input_data)
+    got = "this one is empty" if is_empty else f"not {type(input_data).__name__}"
+    raise ConfigurationError(f"an input must be {wanted}, {got}")
 
 
 def _from_payload(payload: Mapping[str, Any]) -> Sequence[Any]:

@@ -98,7 +98,9 @@ def test_a_batch_whose_pool_is_closed_ends_and_has_what_is_done(world):
             await batch
         done = raised.value.batch
         assert contents(done) == expected(16)
-        assert [type(error) for error in done.errors] == [type(None)] * 16 + [PoolClosedError] * 8
+        assert len(done.results) == len(done.errors) == len(PROMPTS)
+        failed = [n for n, error in enumerate(done.errors) if isinstance(error, PoolClosedError)]
+        assert failed == list(range(16, 24))
         assert isinstance(raised.value.__cause__, PoolClosedError)
 
     world.run(scenario)
@@ -150,7 +152,7 @@ def test_texts_under_way_fail_together_when_the_pool_is_closed(world):
         with pytest.raises(BatchError, match="PoolClosedError after 40 rows") as raised:
             await batch
         done = raised.value.batch
-        assert [each is None for each in done.results] == [False] * 20 + [True] * 20
+        assert [each is None for each in done.results] == [False] * 20 + [True] * 30
         assert done.usage.total_tokens > 0
 
     world.run(scenario)
@@ -200,6 +202,19 @@ def test_a_cancelled_batch_has_what_is_done(world):
         assert raised.value.batch.usage.total_tokens > 0
 
     world.run(scenario)
+
+
+def test_ctrl_c_in_asyncio_run_has_it_on_the_error_before():
+    rows = PROMPTS * 20
+    with sockets() as world:
+        slow_down(world, 0.02)
+        timer = interrupted(world, after=10)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            asyncio.run(world.lm.chat_batch("m", rows, max_parallel_requests=1))
+        timer.join()
+        done = raised.value.__context__.batch  # type: ignore[union-attr]
+        assert done.completed >= 8
+        assert len(done) == len(rows)
 
 
 def test_so_has_one_that_took_too_long(world):
@@ -280,15 +295,18 @@ def interrupted(world: Sockets, after: int) -> threading.Thread:
     ids=["chat_batch_sync", "generate_batch", "embed_batch"],
 )
 def test_ctrl_c_brings_what_is_done(batch, kind):
+    rows = PROMPTS * 20
     with sockets() as world:
         slow_down(world, 0.02)
         timer = interrupted(world, after=10)
         with pytest.raises(KeyboardInterrupt) as raised:
-            batch(world.lm, PROMPTS * 20)  # far more than are done by then
+            batch(world.lm, rows)  # far more than are done by then
         timer.join()
         done = raised.value.batch  # type: ignore[attr-defined]
-        assert {type(each) for each in done.results} == {kind}
-        assert done.completed == len(done.results) >= 8
+        there = [each for each in done.results if each is not None]
+        assert {type(each) for each in there} == {kind}
+        assert done.completed == len(there) >= 8
+        assert len(done.results) == len(done.errors) == len(rows)
         assert done.usage.total_tokens > 0
         world.lm.close_sync()
 

@@ -66,7 +66,7 @@ def test_B01_results_stand_in_the_order_of_the_inputs(world):
 
 
 def test_B01_a_failed_row_has_its_error_beside_it(world):
-    rows: list[Any] = ["row 0", "", [], 17, "row 4"]
+    rows: list[Any] = ["row 0", " ", [], 17, "row 4"]
 
     async def scenario() -> None:
         batch = await world.lm.chat_batch(world.model, rows)
@@ -533,3 +533,33 @@ def test_auto_is_within_a_tenth_of_the_best_fixed_window_where_latency_grows_wit
 
 def test_B02_memory_does_not_grow_with_the_rows():
     assert growth(20_000) < 8.0  # ten thousand answers that are kept take over 20
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_row_of_a_wrong_shape_fails_alone(world, kind):
+    async def scenario() -> Any:
+        return await world.lm.chat_batch(world.model, kind(["p0", "", None, 5, [], "p5"]))
+
+    batch = world.run(scenario)
+    wrong = [n for n, error in enumerate(batch.errors) if isinstance(error, ConfigurationError)]
+    assert wrong == [1, 2, 3, 4]
+    assert batch.failed == 4
+    assert world.sim.requests() == 2
+
+
+def test_one_empty_text_is_refused(world):
+    async def scenario() -> None:
+        with pytest.raises(ConfigurationError, match="messages is empty"):
+            await world.lm.chat(world.model, "")
+
+    world.run(scenario)
+    assert world.sim.requests() == 0
+
+
+def test_a_batch_is_shown_in_few_words(world):
+    async def scenario() -> Any:
+        return await world.lm.chat_batch(world.model, [*PROMPTS, ""])
+
+    shown = repr(world.run(scenario))
+    assert f"{len(PROMPTS) + 1} rows done, 1 of them failed" in shown
+    assert len(shown) < 100

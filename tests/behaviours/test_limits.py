@@ -612,3 +612,19 @@ def test_L06_the_days_money_is_counted_by_prices(provider: str) -> None:
         assert (await health_of(world, "a")).limits["key"]["max_cost_per_day"].taken <= 0.05
 
     world.run(scenario)
+
+
+def test_waits_for_room_are_told_of_only_when_they_are_long(caplog):
+    world = limited({"a": {"limits": {"rpm": 3, "rpd": 12}}})
+
+    async def scenario():
+        began = world.clock.now()
+        await world.lm.chat_batch(world.model, ["x"] * 12)
+        assert world.clock.now() > began + 100
+        assert not [each for each in caplog.records if each.levelname == "WARNING"]
+        await world.lm.chat_batch(world.model, ["x"])
+
+    world.run(scenario)
+    (told,) = (each.getMessage() for each in caplog.records if each.levelname == "WARNING")
+    assert "waits" in told
+    assert "a full" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -298,3 +299,30 @@ def test_R15_each_key_has_a_trial_of_its_own(provider: str) -> None:
     world.run(scenario)
     assert overlap.most_before(1007.0) == 2
     assert moments(world, "a")[1] == moments(world, "b")[1] == 5.0
+
+
+# -- a standstill is told of
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+
+
+def test_a_batch_whose_keys_all_rest_says_so_once_with_the_reasons(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(["k1", "k2"])
+    world.sim.key("k1").quota_exhausted()
+    world.sim.key("k2").quota_exhausted()
+
+    async def scenario() -> None:
+        batch = await world.lm.chat_batch(world.model, ["a", "b", "c"])
+        assert batch.failed == 3
+
+    world.run(scenario)
+    told, *more = warned(caplog)
+    assert len(more) < 2  # at most one more when the keys were tried again, and refused
+    assert told.startswith("'gpt-4o-mini' waits 300 s for a key: k1 ")
+    assert "300 s more: " in told
+    assert "insufficient_quota" in told
+    assert "; k2 " in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import signal
 import sqlite3
@@ -12,7 +13,6 @@ import sys
 
 import pytest
 
-from llm_rotate import Event, EventKind
 from llm_rotate.cli.jobs.line import Line
 from llm_rotate.testing import Simulator
 
@@ -431,12 +431,14 @@ def test_in_a_terminal_a_line_says_how_it_goes(desk: Desk) -> None:
     assert "0 failed" in last[-2]
 
 
-def test_a_long_wait_does_not_look_like_a_standstill(desk: Desk) -> None:
-    line = Line(None)
-    for seconds in (300.0, 300.0, 5.0):
-        line.hear(Event(0.0, EventKind.WAITING, seconds=seconds))
-    line.hear(Event(0.0, EventKind.CALL_ENDED, seconds=300.0))
-    assert desk.capture.readouterr().err == "waiting 300 s for a key or for room\n"
+def test_warnings_stand_above_the_line(desk: Desk) -> None:
+    desk.patch.setattr(sys.stderr, "isatty", lambda: True)
+    log = logging.getLogger("llm_rotate")
+    with Line(None).warned():
+        log.warning("'m' waits %s s", 300)
+        log.info("no matter")
+    assert desk.capture.readouterr().err == "\r\x1b[K'm' waits 300 s\n"
+    assert not log.handlers
 
 
 @pytest.mark.parametrize("place", ["nowhere/out.jsonl", "shut/out.jsonl", "folder"])

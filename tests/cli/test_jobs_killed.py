@@ -50,6 +50,44 @@ def test_B05_ctrl_c_finishes_what_is_under_way_and_pays_for_none_twice(tmp_path:
     assert sorted(row["_index"] for row in rows(output)) == list(range(400))
 
 
+def stopped(job: subprocess.Popen[str]) -> str:
+    """What it says until it ends, which is soon after a Ctrl-C."""
+    job.send_signal(signal.SIGINT)
+    _, told = job.communicate(timeout=30)
+    assert job.returncode == 130, told
+    assert "go on with --resume" in told
+    assert "Traceback" not in told
+    return told
+
+
+@pytest.mark.parametrize("command", ["generate", "embed"])
+def test_ctrl_c_drops_rows_that_wait_for_a_key(tmp_path: Path, command: str) -> None:
+    (tmp_path / "in.jsonl").write_text('{"prompt": "row 0", "text": "row 0"}\n' * 40)
+    with Simulator().serve() as sim:
+        sim.key("k1").quota_exhausted()
+        env = environment() | {"SERVER_API_KEY": sim.secret("k1")}
+        job = start(command, *generating(sim, tmp_path)[1:], env=env)
+        assert job.stderr is not None
+        assert "300 s" in job.stderr.readline()
+        assert "0 rows done" in stopped(job)
+    assert rows(tmp_path / "out.jsonl") == []
+
+
+@pytest.mark.parametrize("addresses", [1, 2])
+def test_ctrl_c_drops_rows_that_wait_for_room_and_sends_no_more(
+    tmp_path: Path, addresses: int
+) -> None:
+    write_prompts(tmp_path / "in.jsonl", 50)
+    with Simulator().serve() as sim:
+        more = ("--api-base", sim.url("openai").replace("127.0.0.1", "localhost"))
+        words = generating(sim, tmp_path, "--rpm", 4, *more[: 2 * (addresses - 1)])
+        job = start(*words)
+        wait_for_rows(job, tmp_path / "out.jsonl", 10)
+        stopped(job)
+        assert paid(sim).keys() == {row["_index"] for row in rows(tmp_path / "out.jsonl")}
+        assert 0 < sim.requests() < 10
+
+
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     write_prompts(tmp_path / "in.jsonl", 50)
     with Simulator().serve() as sim:

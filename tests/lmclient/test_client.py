@@ -135,9 +135,12 @@ def test_an_input_of_a_wrong_shape_is_a_ValueError(sim: Simulator, given: Any) -
     with client_of(sim) as client:
         with pytest.raises(ValueError, match="an input must be a prompt, a list of messages"):
             client.generate(given)
-        with pytest.raises(ValueError, match="an input must be"):
-            client.generate_batch(["good", given])
-    assert sim.requests() == 0
+        assert sim.requests() == 0
+        for rows in (["good", given], iter(["good", given])):
+            batch = client.generate_batch(rows)
+            assert [type(error) for error in batch.errors] == [type(None), ConfigurationError]
+            assert batch.results[0]
+    assert sim.requests() == 2
 
 
 def test_B01_results_in_order_errors_beside_them_and_callbacks(sim: Simulator) -> None:

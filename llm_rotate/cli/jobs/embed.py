@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...errors import BatchError
 from ...lmclient.client import LMClient
 from ...lmclient.embeddings import MICRO_BATCH_SIZE
 from .clients import client_of
@@ -62,7 +63,10 @@ def together(client: LMClient, size: int) -> Ask:
     """Several texts in one request; one that is refused fails alone."""
 
     async def ask(texts: list[Any]) -> Sequence[Any]:
-        batch = await client.aembed_batch(texts, micro_batch_size=size)
-        return [batch.errors[i] or batch.results[i] for i in range(len(texts))]
+        try:
+            batch = await client.aembed_batch(texts, micro_batch_size=size)
+        except BatchError as ended:  # some of it waited, and was dropped
+            batch = ended.batch
+        return [error or result for error, result in zip(batch.errors, batch.results, strict=True)]
 
     return ask

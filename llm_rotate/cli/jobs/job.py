@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import typer
 
-from ...errors import ConfigurationError
+from ...errors import BatchError, ConfigurationError, LMRotateError
 from ...helpers.groups import Groups, Member
 from ...helpers.width import Fixed
 from ...helpers.window import Window
@@ -34,11 +34,12 @@ from .line import Line
 from .mapping import Mapped
 from .options import Rows
 from .records import PIPE, BadRowError, Record, digest
+from .waits import Waits
 
 Shape = Callable[[Any], Mapping[str, Any]]
 """A result -> the fields of its row; None -> those of a row that failed."""
 Ask = Callable[[list[Any]], Awaitable[Sequence[Any]]]
-"""Inputs -> what became of each, a result or an exception."""
+"""Inputs -> what became of each, a result or an exception; None if it was dropped."""
 
 
 class Sink(Protocol):
@@ -114,6 +115,7 @@ class Job:
         self._read = read
         self._shape = shape
         self._failed = dict.fromkeys(shape(None))
+        self.waits = Waits()
         self.ended: Ended | None = None
         self.lost = 0
 
@@ -134,6 +136,9 @@ class Job:
             while row := await rows.next():
                 if row.error is not None:
                     raise row.error
+        except LMRotateError:
+            if self.ended is None:  # else by what was dropped
+                raise
         finally:
             await rows.aclose()
 
@@ -170,6 +175,8 @@ class Job:
             return None
 
     def _take(self, planned: Planned, outcome: Any) -> None:
+        if outcome is None or (isinstance(outcome, BatchError) and self.ended is not None):
+            return  # it waited, and was dropped
         if isinstance(outcome, Exception):
             row = {**self._failed, "error": said(outcome)}
         else:
@@ -194,9 +201,12 @@ class Job:
                 self.end("the disk is full; what was under way was saved", 1)
 
     def end(self, why: str, status: int, *, force: bool = False) -> None:
-        """Begins no more rows. The first reason stands, unless the next is worse."""
+        """Begins no more rows, and drops those that only wait. The first reason stands, unless
+        the next is worse.
+        """
         if self.ended is None or force:
             self.ended = Ended(why, status)
+        self.waits.drop()
         if self._pipe is not None:
             self._pipe.stop()
 
@@ -225,8 +235,8 @@ def open_sink(rows: Rows, job: Mapping[str, Any], window: int) -> Sink:
 
 
 async def run_heard(job: Job, running: Coroutine[Any, Any, None]) -> None:
-    """Runs the job. The first Ctrl-C (or SIGTERM) begins no more rows and saves what is under
-    way, the second one drops it.
+    """Runs the job. The first Ctrl-C (or SIGTERM) begins no more rows, drops those that wait for
+    a key or for room, and saves what is under way; the second one drops that too.
     """
     task = asyncio.ensure_future(running)
     async with _heard(job, task):

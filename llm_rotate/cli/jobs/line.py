@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from ...core.events import Event, EventKind
 from ...helpers.progress import Progress
 
 EVERY_SECONDS = 0.2
-LONG_SECONDS = 60.0  # a wait that should not look like a standstill
+
+
+class _Above(logging.Handler):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(f"{record.getMessage()}\n")
 
 
 class Line:
-    """On standard error, if that is a terminal; long waits are told of in any case."""
+    """On standard error, if that is a terminal; warnings are shown in any case."""
 
     def __init__(self, total: int | None) -> None:
         self._total = total
         self._is_shown = sys.stderr.isatty()
         self._completed = self._failed = self._tokens = 0
         self._began = time.monotonic()
-        self._due = self._quiet_until = self._began
+        self._due = self._began
 
     def skip(self) -> None:
         """A row was done before."""
@@ -37,12 +46,15 @@ class Line:
         if self._is_shown and time.monotonic() >= self._due:
             self._write()
 
-    def hear(self, event: Event) -> None:
-        """A call waits: told of if it is for long, and only now and then."""
-        seconds, now = event.seconds or 0.0, time.monotonic()
-        if event.kind is EventKind.WAITING and seconds > LONG_SECONDS and now > self._quiet_until:
-            self._quiet_until = now + LONG_SECONDS
-            self._say(f"waiting {seconds:.0f} s for a key or for room\n")
+    @contextmanager
+    def warned(self) -> Iterator[None]:
+        """What the library warns of meanwhile stands above the line."""
+        handler, log = _Above(self._say), logging.getLogger("llm_rotate")
+        log.addHandler(handler)
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
 
     def close(self) -> None:
         """Leaves the last line standing."""

@@ -78,7 +78,7 @@ def work(client: LMClient, rows: Rows, task: Task) -> None:
 
     async def whole() -> None:
         async with client:
-            with client.lm.listen(line.hear):
+            with line.warned(), client.lm.listen(job.waits.hear):
                 await job.run(task.ask, task.window, task.at_once)
 
     try:
