@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..config import FallbackEntry, KeyConfig, LMRotateConfig
+from ..config import FallbackEntry, KeyConfig, LMRotateConfig, StateStoreConfig
 from ..config.schema import registry_schema
 from ..providers import DIALECTS
 from .source import configuration, pool
@@ -20,6 +21,8 @@ app = typer.Typer(
     help="Check a registry file, or print the schema of such files.", no_args_is_help=True
 )
 
+# How a secret of its own is sent; other ways find credentials by themselves.
+HEADERS = frozenset({"bearer", "api-key", "x-api-key", "x-goog-api-key"})
 UNSPOKEN = "chains skip it, calls to it are refused, acquire lends its keys"
 
 
@@ -33,7 +36,8 @@ def validate(
     status is 2 if anything is wrong. Secrets are not read, nothing is sent.
     """
     config = configuration(path)
-    pool(config, path)  # finds what cannot run here
+    here = config.model_copy(update={"state_store": StateStoreConfig()})  # another needs its extra
+    pool(here, path)  # finds what cannot run
     typer.echo(f"{path}: well")
     for line in summary(config):
         typer.echo(f"  {line}")
@@ -68,6 +72,15 @@ def notes(config: LMRotateConfig) -> Iterator[str]:
         spoken = config.providers[provider].dialect
         if spoken not in DIALECTS:
             yield f"{provider} speaks {spoken!r}, which this version does not: {UNSPOKEN}"
+    for key in config.keys:
+        if not key.secret_ref and config.endpoint(key).auth in HEADERS:
+            yield f"{key.key_id} has no secret_ref: calls with it fail"
+    groups = {key.quota_group for key in config.keys}
+    for name in config.quota_groups:
+        if name not in groups:
+            yield f"no key belongs to the quota group {name}"
+    if config.state_store.backend == "redis" and find_spec("redis") is None:
+        yield "state_store.backend redis needs where it runs: pip install 'llm_rotate[redis]'"
 
 
 def _named(key: KeyConfig) -> str:

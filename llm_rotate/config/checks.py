@@ -158,6 +158,13 @@ def name_of_states(name: str) -> str:
     return name
 
 
+def namespace(name: str) -> str:
+    """What begins the names of this pool's entries in Redis."""
+    if re.fullmatch(r"[^{}\s]+", name):
+        return name
+    raise ValueError("must be a name such as llmrotate, without spaces and braces, and not empty")
+
+
 # The fields of auth_config that decide where requests go or what they say.
 _AUTH_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "azure_endpoint": web_address,

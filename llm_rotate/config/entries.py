@@ -30,6 +30,11 @@ Count = Annotated[int, Field(gt=0)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Address = Annotated[str, AfterValidator(checks.web_address)]
 HeaderFields = Annotated[dict[str, str], AfterValidator(checks.header_fields)]
+Namespace = Annotated[
+    str,
+    AfterValidator(checks.namespace),
+    WithJsonSchema({"type": "string", "pattern": r"^[^{}\s]+$"}),
+]
 TimeZone = Annotated[str, AfterValidator(checks.time_zone)]
 Tags = Annotated[
     dict[str, str],
@@ -170,7 +175,7 @@ class StateStoreConfig(Entry):
 
     backend: Literal["memory", "redis"] = "memory"
     redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
-    redis_namespace: Annotated[str, Field(pattern=r"^[^{}\s]+$")] = "llmrotate"
+    redis_namespace: Namespace = "llmrotate"
     store_timeout_ms: Count = 250
     on_store_failure: Literal["local", "raise"] = "local"
 

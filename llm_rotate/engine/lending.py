@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.outcome import Outcome
 from ..core.wire import Verdict
+from ..providers.lent import address
 from ..secrets import SecretError
 from .credentials import has_new_secret, read_secret
 from .judge import Judge
@@ -47,6 +48,11 @@ class _Lent:
         self.provider: str = grant.stage.provider.name
         self.key_id: str = grant.key.key_id
         self.metadata: Mapping[str, Any] = grant.key.metadata
+        stage = grant.stage
+        sent_to = address(stage.provider.dialect_name, grant.key.endpoint, stage.model)
+        self.base_url: str = sent_to.base_url
+        self.api_version: str | None = sent_to.api_version
+        self.deployment: str | None = sent_to.deployment
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(provider={self.provider!r}, key_id={self.key_id!r})"
@@ -88,7 +94,12 @@ def _once(is_entered: bool) -> None:
 
 
 class AcquireContext(_Lent):
-    """A lent key: ``key_value`` (the raw secret), ``provider``, ``key_id``, ``metadata``.
+    """A lent key: ``key_value`` (the raw secret, "" where none is needed), ``provider``,
+    ``key_id``, ``metadata``.
+
+    ``base_url``: where its vendor's SDK is to send, as that SDK takes it. ``api_version``: what
+    the SDK is to be told beside, at Azure and Google; None: nothing. ``deployment``: at Azure, the
+    name of the model that it was lent for; None elsewhere, and where no model was said.
 
     Leaving the block reports by itself; the two methods are for outcomes that do not show in
     how it is left. Only the first report counts.

@@ -50,6 +50,7 @@ class Link:
         self.now: Callable[[], float] = clock.now
         self.is_cut = False
         self.failure = ""
+        self.meanwhile = "this process goes on alone"
         self.store: Errands = _Nothing()
         self._wires: dict[asyncio.AbstractEventLoop, _Wire] = {}
         self._is_watched: Callable[[], bool] = bool
@@ -105,9 +106,10 @@ class Link:
             self.is_cut = True
             self.store.cut_off()
             LOG.warning(
-                "the shared state at %s cannot be reached (%s): this process goes on alone",
+                "the shared state at %s cannot be reached (%s): %s",
                 self.lines.address,
                 self.failure,
+                self.meanwhile,
             )
 
     def back(self) -> None:

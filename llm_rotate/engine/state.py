@@ -26,5 +26,7 @@ def open_store(config: StateStoreConfig, clock: Clock) -> StateStore:
     link = Link(Lines(redis_address(config.redis_url), timeout_s), timeout_s, clock)
     raises = config.on_store_failure == "raise"
     store = RedisStore(config.redis_namespace, link, raises=raises)
+    if raises:
+        link.meanwhile = "calls end with StoreError meanwhile"
     link.serve(store)
     return store

@@ -25,9 +25,13 @@ def url_of(endpoint: Endpoint, model: str, verb: str) -> str:
     if not is_vertex(endpoint):
         version = endpoint.flags.get("api_version", "v1beta")
         return f"{_versioned(endpoint.base_url, version)}/{named(model)}:{verb}"
-    base = _GLOBAL.sub(r"https://\1", endpoint.base_url)
-    place = _versioned(base, endpoint.flags.get("api_version", "v1"))
+    place = _versioned(root(endpoint), endpoint.flags.get("api_version", "v1"))
     return f"{place}/{_folder(endpoint)}/{quote(model, safe='')}:{verb}"
+
+
+def root(endpoint: Endpoint) -> str:
+    """The address, with the name that the host of all regions has."""
+    return _GLOBAL.sub(r"https://\1", endpoint.base_url)
 
 
 def named(model: str) -> str:

@@ -27,15 +27,22 @@ R = TypeVar("R", bound=Request)
 
 def template(endpoint: Endpoint) -> str:
     """A URL for all operations of the service: it still lacks the path."""
-    base = endpoint.base_url.rstrip("/")
     if not endpoint.flags.get("azure"):
-        return f"{base}/{_PATH}"
-    base = base.removesuffix("/v1").removesuffix("/openai")
+        return f"{endpoint.base_url.rstrip('/')}/{_PATH}"
     version = endpoint.flags.get("api_version") or "v1"
     query = "" if version == "v1" else f"?api-version={quote(str(version), safe='')}"
-    if version in _UNDATED:
-        return f"{base}/openai/v1/{_PATH}{query}"
-    return f"{base}/openai/{_OF_DEPLOYMENT}{_PATH}{query}"
+    base = f"{resource(endpoint)}/openai"
+    return f"{base}/{'v1/' if is_undated(endpoint) else _OF_DEPLOYMENT}{_PATH}{query}"
+
+
+def resource(endpoint: Endpoint) -> str:
+    """The address of a resource of Azure, however much of its paths the configuration has."""
+    return endpoint.base_url.rstrip("/").removesuffix("/v1").removesuffix("/openai")
+
+
+def is_undated(endpoint: Endpoint) -> bool:
+    """Whether Azure's paths are those of the version without a date."""
+    return (endpoint.flags.get("api_version") or "v1") in _UNDATED
 
 
 def post(carrier: Carrier, path: str, request: R, body: Body, ready: Ready) -> HttpRequest:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from types import NoneType
 from typing import Any, NoReturn
 
 from ..core.wire import Endpoint
@@ -31,6 +32,7 @@ def checked(dialect: str, message: object) -> Mapping[str, Any]:
     return message
 
 
+PARTS_OF_BYTES = ("image_bytes", "pdf_bytes", "audio_bytes")
 Said = tuple[str, list[Any]]
 """The text and the OpenAI-shaped tool calls of a message."""
 
@@ -74,8 +76,27 @@ def written(dialect: str, body: Mapping[str, Any]) -> bytes:
     """The body as JSON; CapabilityError names what JSON has no word for."""
     try:
         return dumps(body)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
+        cannot(dialect, _strange(body) or f"a value in the request ({error})")
+    except ValueError as error:
         cannot(dialect, f"a value in the request ({error})")
+
+
+def _strange(body: Mapping[str, Any]) -> str | None:
+    """The first value that JSON has no word for, in the encoder's order, and where it is."""
+    left: list[tuple[str, Any]] = [("", body)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, dict):
+            items = [(f"{path}.{name}", each) for name, each in value.items()]
+            left += reversed(items)
+        elif isinstance(value, (list, tuple)):
+            left += reversed([(f"{path}[{i}]", each) for i, each in enumerate(value)])
+        elif isinstance(value, (bytes, bytearray, memoryview)):
+            return f"{path[1:]} (bytes go into parts of type {', '.join(PARTS_OF_BYTES)})"
+        elif not isinstance(value, (str, int, float, bool, NoneType)):
+            return f"{path[1:]}, which is of type {type(value).__name__}"
+    return None
 
 
 def upstream_pin(asked: object, upstream: str, flags: Mapping[str, Any]) -> dict[str, Any]:

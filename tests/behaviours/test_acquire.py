@@ -176,12 +176,12 @@ def world_of(provider: str, **arguments: Any) -> Iterator[tuple[Sockets, list[Ev
 
 def borrow(world: Sockets, mode: str, work: Callable[..., Any], url: str | None = None) -> Any:
     """``work(sdk client, lent key)`` inside the block; in ``async`` mode awaited."""
-    sdk, base_url = SDKS[world.provider], url or world.sim.url(world.provider)
+    sdk = SDKS[world.provider]
 
     async def with_async() -> Any:
         async with (
             world.lm.acquire(world.provider, model=world.model) as key,
-            sdk.coroutines(api_key=key.key_value, base_url=base_url, **PAUSE) as client,
+            sdk.coroutines(api_key=key.key_value, base_url=url or key.base_url, **PAUSE) as client,
         ):
             return await work(client, key)
 
@@ -189,7 +189,7 @@ def borrow(world: Sockets, mode: str, work: Callable[..., Any], url: str | None 
         return asyncio.run(with_async())
     with (
         world.lm.acquire_sync(world.provider, model=world.model) as key,
-        sdk.sync(api_key=key.key_value, base_url=base_url, **PAUSE) as client,
+        sdk.sync(api_key=key.key_value, base_url=url or key.base_url, **PAUSE) as client,
     ):
         return work(client, key)
 

@@ -314,7 +314,7 @@ def test_D05_once_it_is_known_that_the_server_is_away_nobody_waits_for_it(
                 began = time.perf_counter()
                 await store.admit([candidate], time.monotonic())
                 took.append(time.perf_counter() - began)
-                await asyncio.sleep(0.01)  # probes go between
+                await asyncio.sleep(0.002)  # probes go between
             assert statistics.median(took) < 0.005
             fault.end(redis)
 
@@ -407,7 +407,7 @@ async def shared_again(lm: LMRotate) -> bool:
     return not lm._pool.store._link.is_cut
 
 
-def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis) -> None:
+def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis, caplog) -> None:
     async def scenario() -> None:
         async with worker(sim, redis.url, on_store_failure="raise") as here:
             await served(here)
@@ -430,6 +430,9 @@ def test_on_store_failure_raise_stops_calls_until_the_server_is_back(sim, redis)
             await until(is_back)
 
     run(scenario)
+    assert warnings_of(caplog) == ["away", "back"]
+    assert "calls end with StoreError meanwhile" in caplog.text
+    assert "goes on alone" not in caplog.text
 
 
 def test_L02_a_request_too_large_for_every_key_ends_at_once_whatever_others_tell(

@@ -255,8 +255,9 @@ def test_settling_while_the_server_is_away_is_told_when_it_is_back(sim, redis) -
     run(scenario)
 
 
-def test_what_a_server_refused_to_hear_is_told_when_it_takes_it(sim, redis) -> None:
+def test_what_a_server_refused_to_hear_is_told_when_it_takes_it(sim, redis, monkeypatch) -> None:
     """A failover made it a replica: it can be reached, and looked for again and again."""
+    monkeypatch.setattr("llm_rotate.engine.link.PROBE_SECONDS", (0.02, 0.04))
 
     async def scenario() -> None:
         sim.key("a").slow(0.3)
@@ -266,7 +267,7 @@ def test_what_a_server_refused_to_hear_is_told_when_it_takes_it(sim, redis) -> N
             redis.do("REPLICAOF", "127.0.0.1", 1)
             assert await tried(lm, 1) == 0
             assert await call == 1
-            await asyncio.sleep(1.5)  # some probes long
+            await asyncio.sleep(0.3)  # some probes long
             assert not await shares(lm)
             redis.do("REPLICAOF", "NO", "ONE")
             await until(lambda: shares(lm))

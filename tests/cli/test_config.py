@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from llm_rotate.cli.config import app
 from llm_rotate.config.schema import registry_schema
 
 from .command import PROGRAM, environment, run
@@ -63,17 +66,28 @@ def test_notes_say_what_will_not_happen_and_the_status_stays_0(tmp_path: Path) -
     keys = [
         {"key_id": "a", "provider": "openai", "secret_ref": "env://A"},
         {"key_id": "b", "provider": "openai", "secret_ref": "env://B"},
-        {"key_id": "c", "provider": "openai", "secret_ref": "env://C"},
+        {"key_id": "c", "provider": "openai"},
         {"key_id": "d", "provider": "groq", "secret_ref": "env://E", "enabled": False},
     ]
     chain = [{"provider": name} for name in ("openai", "anthropic", "groq", "anthropic")]
-    file.write_text(json.dumps({"keys": keys, "fallback_chains": {"*": chain}}))
+    fields = {"fallback_chains": {"*": chain}, "quota_groups": {"team": {"rpm": 9}}}
+    file.write_text(json.dumps({"keys": keys, **fields}))
     done = run("config", "validate", file)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line for line in done.stdout.splitlines() if line.startswith("note: ")] == [
         "note: the chain of * skips anthropic, which has no enabled key",
         "note: the chain of * skips groq, which has no enabled key",
+        "note: c has no secret_ref: calls with it fail",
+        "note: no key belongs to the quota group team",
     ]
+
+
+def test_what_another_machine_needs_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    done = CliRunner().invoke(app, ["validate", str(CONFIGS / "many_workers.yaml")])
+    assert done.exit_code == 0
+    assert "many_workers.yaml: well" in done.output
+    assert "note: state_store.backend redis needs" in done.output
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"keys": []}'])

@@ -85,5 +85,5 @@ def test_the_password_is_shown_nowhere() -> None:
 
 @pytest.mark.parametrize("name", ["", "two words", "a{b}"])
 def test_a_namespace_is_one_plain_word(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="redis_namespace"):
+    with pytest.raises(ConfigurationError, match="redis_namespace: must be a name such as"):
         LMRotateConfig.model_validate({"state_store": {"redis_namespace": name}})

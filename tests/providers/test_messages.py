@@ -272,3 +272,35 @@ def test_an_answer_can_be_marked_for_the_prompt_cache() -> None:
     marked = {**message, "cache_control": {"type": "ephemeral"}}
     sent = next_body(ANTHROPIC, marked)["messages"][1]["content"]
     assert sent == [blocks[0], {**blocks[1], "cache_control": {"type": "ephemeral"}}]
+
+
+def encoded(endpoint: Endpoint, messages: list[Any], **options: Any) -> bytes:
+    return dialect(endpoint.provider).encode(ChatRequest("m", messages, options=options), endpoint)
+
+
+CYCLE: dict[str, Any] = {}
+CYCLE["self"] = CYCLE
+
+
+@pytest.mark.parametrize("endpoint", [OPENAI, ANTHROPIC], ids=lambda each: each.provider)
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"a": [1, {"b": {1}}]}, r"odd.a\[1\].b, which is of type set"),
+        ({"a": b"x"}, r"odd.a \(bytes go into parts of type image_bytes, pdf"),
+        ({"a": print}, "odd.a, which is of type builtin_function_or_method"),
+        ({(1, 2): 3}, "a value in the request"),
+        (CYCLE, "a value in the request"),
+    ],
+)
+def test_what_json_has_no_word_for_is_named_by_its_place(
+    endpoint: Endpoint, value: Any, words: str
+) -> None:
+    with pytest.raises(CapabilityError, match=f"{endpoint.provider} cannot carry {words}"):
+        encoded(endpoint, [HELLO], odd=value)
+
+
+def test_bytes_in_a_misspelt_part_are_found() -> None:
+    part = {"type": "image_byte", "data": b"x", "mime_type": "image/png"}
+    with pytest.raises(CapabilityError, match=r"messages\[0\].content\[0\].data \(bytes go"):
+        encoded(OPENAI, [{"role": "user", "content": [part]}])
