@@ -157,7 +157,7 @@ class MemoryAnswer:
         if self._broken is not None:
             raise self._broken
         if timeout_s < seconds:
-            raise self._break(Outcome.TIMED_OUT, f"nothing came for {timeout_s:g} s")
+            raise self._break(Outcome.TIMED_OUT, f"nothing came for {round(timeout_s, 3):g} s")
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():

@@ -72,7 +72,7 @@ def test_recordings_of_a_file(desk: Desk) -> None:
         *("transcribe", "-m", "whisper-1", "--api-base", desk.sim.url("openai")),
         *("-i", "in.jsonl", "-o", "out.jsonl", "--max-bytes", 1000, "--language", "en"),
     )
-    assert (done.status, done.err) == (1, "1 rows done, 2 failed\n")
+    assert (done.status, done.err) == (1, "1 row done, 2 failed\n")
     found = {row["_index"]: row for row in rows(desk.output)}
     assert found[0]["text"] == "You said: a.wav"
     assert {"duration_s", "language", "request_id", "deployment"} <= found[0].keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -123,7 +124,7 @@ def test_a_job_with_another_input_is_another_job_but_other_limits_are_none(desk:
     write_prompts(desk.folder / "in.jsonl", 3)
     done = desk.generate("--resume")
     assert done.status == 2
-    assert "belongs to another job: input was" in done.err
+    assert "the input file has changed since" in done.err
 
 
 def test_nothing_is_overwritten(desk: Desk) -> None:
@@ -241,10 +242,12 @@ def test_csv_rows(desk: Desk) -> None:
     with (desk.folder / "in.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["prompt", "id"], ["one,\ntwo", 1], ["three", 2], ["", 3]])
     done = desk.generate("-i", "in.csv")
-    assert done.err == "2 rows done, 1 failed\n"
+    unused, told = done.err.splitlines()
+    assert unused.startswith("fields of the rows that are not used: 'id'; ")
+    assert told == "2 rows done, 1 failed"
     found = {row["_index"]: row for row in rows(desk.output)}
     assert "one,\ntwo" in asked(desk.sim)
-    assert "no field 'prompt' or 'messages'" in found[2]["error"]
+    assert found[2]["error"] == "the row's 'prompt' is empty"
 
 
 def test_parquet_rows(desk: Desk) -> None:
@@ -262,13 +265,13 @@ def test_a_missing_library_is_named_with_its_extra(desk: Desk) -> None:
     done = desk.generate("-i", "in.parquet")
     assert done.status == 2
     assert "needs pyarrow; from a checkout: pip install '.[tables]'" in done.err
+    assert [each.name for each in desk.folder.iterdir()] == ["in.parquet"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
         ("none.jsonl", None, "none.jsonl cannot be read: No such file"),
-        ("in.jsonl", b"\xff\xfe\n", "is not UTF-8 text"),
         ("in.parquet", b"text", "is no Parquet file"),
     ],
 )
@@ -280,6 +283,67 @@ def test_an_input_that_cannot_be_read_is_named(
     done = desk.generate("-i", name)
     assert done.status == 2
     assert told in done.err
+    assert "rows done" not in done.err
+    assert not desk.output.exists()
+    assert desk.generate("-i", name, "-o", "-").err == done.err
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.csv", "-"])
+def test_what_is_not_text_is_its_rows_error(desk: Desk, name: str) -> None:
+    is_csv = name.endswith("csv")
+    lines = [b"prompt"] * is_csv + [
+        text if is_csv else b'{"prompt": "' + text + b'"}' for text in (b"one", b"t\xffo", b"three")
+    ]
+    (desk.folder / "in").write_bytes(b"\n".join(lines))
+    if name == "-":
+        with (desk.folder / "in").open("rb") as file:
+            desk.patch.setattr(sys, "stdin", io.TextIOWrapper(file))
+            done = desk.generate("-i", name)
+    else:
+        (desk.folder / "in").rename(desk.folder / name)
+        done = desk.generate("-i", name)
+    assert (done.status, done.err) == (1, "2 rows done, 1 failed\n")
+    found = {row["_index"]: row for row in rows(desk.output)}
+    assert "is not UTF-8 text" in found[1]["error"]
+    assert good(desk.output) == {0, 2}
+
+
+def test_fields_that_nobody_knows_are_named_once(desk: Desk) -> None:
+    row = {"prompt": "x", "id": "abc", "temperature": 0, "metadata": 1}
+    desk.write("in.jsonl", row, row, {**row, "system": "s"})
+    done = desk.generate()
+    first, second, _ = done.err.splitlines()
+    assert "not used: 'id', 'temperature'; a row may have prompt or messages and metad" in first
+    assert "not used: 'system'; " in second
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"prompt": "x", "messages": []}, "the row has 'prompt' and 'messages': leave all out"),
+        ({"prompt": ""}, "the row's 'prompt' is empty"),
+        ({"promt": "x"}, "'prompt' or 'messages'; is its 'promt' meant to be 'prompt'?"),
+        ({"text": "x"}, "the row has no field 'prompt' or 'messages'"),
+    ],
+)
+def test_a_row_without_what_is_to_be_sent_says_why(desk: Desk, row: object, told: str) -> None:
+    desk.write("in.jsonl", row)
+    done = desk.generate()
+    assert done.err == "0 rows done, 1 failed\n"
+    assert told in rows(desk.output)[0]["error"]
+    assert desk.sim.requests() == 0
+
+
+@pytest.mark.parametrize("name", ["v.parquet", "v.npy", "out.CSV"])
+def test_an_output_is_not_named_as_what_it_is_not(desk: Desk, name: str) -> None:
+    write_prompts(desk.folder / "in.jsonl", 1)
+    done = desk.generate("-o", name)
+    assert done.status == 2
+    assert (
+        f"the output is JSON lines, a result a line: name it {name.split('.', maxsplit=1)[0]}.jsonl"
+        in done.err
+    )
+    assert not (desk.folder / name).exists()
 
 
 def test_line_ends_inside_a_text_end_no_row(desk: Desk) -> None:
@@ -307,7 +371,7 @@ def test_a_mapper_makes_the_input_and_its_faults_are_its_rows(desk: Desk) -> Non
     (desk.folder / "prompts_here.py").write_text(MAPPER)
     desk.write("in.jsonl", {"n": 1}, {"n": 2}, {"n": 3})
     done = desk.generate("--mapper", "prompts_here:build")
-    assert done.err == "1 rows done, 2 failed\n"
+    assert done.err == "1 row done, 2 failed\n"
     found = {row["_index"]: row for row in rows(desk.output)}
     assert found[0]["output_text"] == "You said: number 1"
     assert found[0]["metadata"] == {"n": 1}

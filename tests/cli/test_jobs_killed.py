@@ -60,9 +60,9 @@ def stopped(job: subprocess.Popen[str]) -> str:
     return told
 
 
-@pytest.mark.parametrize("command", ["generate", "embed"])
-def test_ctrl_c_drops_rows_that_wait_for_a_key(tmp_path: Path, command: str) -> None:
-    (tmp_path / "in.jsonl").write_text('{"prompt": "row 0", "text": "row 0"}\n' * 40)
+@pytest.mark.parametrize(("command", "field"), [("generate", "prompt"), ("embed", "text")])
+def test_ctrl_c_drops_rows_that_wait_for_a_key(tmp_path: Path, command: str, field: str) -> None:
+    (tmp_path / "in.jsonl").write_text(f'{{"{field}": "row 0"}}\n' * 40)
     with Simulator().serve() as sim:
         sim.key("k1").quota_exhausted()
         env = environment() | {"SERVER_API_KEY": sim.secret("k1")}

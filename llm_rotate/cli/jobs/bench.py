@@ -112,7 +112,7 @@ def bench_generate(
     bottleneck, and not the server. Real requests are sent, and paid for.
     """
     client = client_of(asked, endpoint, {"max_tokens": max_tokens})
-    read = of_responses if endpoint == "responses" else by_fields("prompt", "messages")
+    read = of_responses() if endpoint == "responses" else by_fields("prompt", "messages")
     measure(client, sweep, client.agenerate, inputs_of(sweep, prompt, read, "--prompt"))
 
 

@@ -43,6 +43,6 @@ def generate(
     if prompt is not None:
         typer.echo(alone(rows, client, client.agenerate(prompt)).output_text)
         return
-    read = of_responses if endpoint == "responses" else by_fields("prompt", "messages")
+    read = of_responses() if endpoint == "responses" else by_fields("prompt", "messages")
     about = {"command": "generate", "model": asked.model, "endpoint": endpoint, **keywords}
     work(client, rows, Task(about, read, generated, one_by_one(client.agenerate), asked.window))

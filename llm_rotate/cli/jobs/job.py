@@ -38,6 +38,8 @@ from .waits import Waits
 
 Shape = Callable[[Any], Mapping[str, Any]]
 """A result -> the fields of its row; None -> those of a row that failed."""
+# Endings of names that would promise something else than what is written.
+OTHER_FORMATS = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".npy", ".npz", ".xlsx")
 Ask = Callable[[list[Any]], Awaitable[Sequence[Any]]]
 """Inputs -> what became of each, a result or an exception; None if it was dropped."""
 
@@ -224,6 +226,11 @@ def open_sink(rows: Rows, job: Mapping[str, Any], window: int) -> Sink:
         if rows.resume:
             raise ConfigurationError("--resume needs --output-jsonl: a pipe has no past")
         return StandardOutput()
+    if rows.output_jsonl.suffix.lower() in OTHER_FORMATS:
+        raise ConfigurationError(
+            f"{rows.output_jsonl}: the output is JSON lines, a result a line: name it "
+            f"{rows.output_jsonl.with_suffix('.jsonl').name}"
+        )
     if rows.input_jsonl == PIPE:
         if rows.resume:
             raise ConfigurationError("--resume needs a file as input: a pipe cannot be read again")
@@ -275,7 +282,7 @@ def finish(job: Job, sink: Sink, output: Path | None) -> None:
     done, failed = sink.counts()
     sink.close()
     failures = f", {failed} failed" if failed else ""
-    typer.echo(f"{done} rows done{failures}", err=True)
+    typer.echo(f"{done} {'row' if done == 1 else 'rows'} done{failures}", err=True)
     if job.ended is not None:
         on = f"; go on with --resume ({output})" if output and output != PIPE else ""
         typer.echo(f"llm-rotate: {job.ended.why}{on}", err=True)

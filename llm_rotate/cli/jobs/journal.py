@@ -79,6 +79,12 @@ class Journal:
         self._hold(LEAST_RESERVE)
 
     def _compare(self, known: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+        if known.get("input") != job.get("input"):
+            raise ConfigurationError(
+                f"{self.path} cannot be gone on with: the input file has changed since. Put it "
+                "back as it was, or give the rows that are new or corrected a file and an output "
+                "of their own"
+            )
         told = [
             f"{name} was {known.get(name)!r}, is {job.get(name)!r}"
             for name in sorted({*known, *job})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +14,8 @@ from ...errors import ConfigurationError
 from .records import BadRowError
 
 Mapper = Callable[[dict[str, Any]], Any]
+KNOWN = ("metadata",)
+_log = logging.getLogger("llm_rotate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +27,56 @@ class Mapped:
 
 
 def by_fields(*names: str) -> Callable[[dict[str, Any]], Mapped]:
-    """The first of these fields that a record has is what is sent."""
+    """What is sent is the one of these fields that a record has. Others, but for metadata, are
+    named once in the log.
+    """
+    unused: set[str] = set()
 
     def map_record(record: dict[str, Any]) -> Mapped:
-        for name in names:
-            if record.get(name) not in (None, ""):
-                return Mapped(record[name], record.get("metadata"))
-        raise BadRowError(f"the row has no field {' or '.join(map(repr, names))}")
+        given = [name for name in names if record.get(name) not in (None, "")]
+        if len(given) != 1:
+            raise BadRowError(_none_of(names, record) if not given else _too_many(given))
+        if more := [name for name in record if name not in (*given, *KNOWN, *unused)]:
+            unused.update(more)
+            _log.warning(
+                "fields of the rows that are not used: %s; a row may have %s and metadata, "
+                "which comes back with its result",
+                ", ".join(map(repr, more)),
+                " or ".join(names),
+            )
+        return Mapped(record[given[0]], record.get("metadata"))
 
     return map_record
 
 
-def of_responses(record: dict[str, Any]) -> Mapped:
-    """For the responses endpoint: its own payload, else as for any chat."""
-    if "responses_input" not in record:
-        return by_fields("prompt", "messages")(record)
-    given = record["responses_input"]
-    payload = given if isinstance(given, Mapping) and "input" in given else {"input": given}
-    return Mapped(payload, record.get("metadata"))
+def _too_many(given: Sequence[str]) -> str:
+    return f"the row has {' and '.join(map(repr, given))}: leave all out but one"
+
+
+def _none_of(names: Sequence[str], record: Mapping[str, Any]) -> str:
+    empty = next((name for name in names if name in record), None)
+    if empty is not None:
+        return f"the row's {empty!r} is empty"
+    told = f"the row has no field {' or '.join(map(repr, names))}"
+    for name in names:
+        if near := get_close_matches(name, record, 1):
+            return f"{told}; is its {near[0]!r} meant to be {name!r}?"
+    return told
+
+
+def of_responses() -> Callable[[dict[str, Any]], Mapped]:
+    """For the responses endpoint: its own payload too."""
+    read = by_fields("responses_input", "prompt", "messages")
+
+    def map_record(record: dict[str, Any]) -> Mapped:
+        mapped = read(record)
+        given = record.get("responses_input")
+        if given in (None, ""):
+            return mapped
+        is_payload = isinstance(given, Mapping) and "input" in given
+        return Mapped(given if is_payload else {"input": given}, mapped.metadata)
+
+    return map_record
 
 
 def own_mapper(spelled: str) -> Callable[[dict[str, Any]], Mapped]:

@@ -6,9 +6,11 @@ import csv
 import hashlib
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...errors import ConfigurationError
 from .extras import needed
@@ -34,8 +36,12 @@ def records(path: Path) -> Iterator[Record]:
         yield from read(path)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not UTF-8 text") from None
+
+
+def check(path: Path) -> None:
+    """Raises ConfigurationError if the file cannot be read at all, before a job begins."""
+    if path != PIPE:
+        next(records(path), None)
 
 
 def digest(path: Path) -> str:
@@ -60,25 +66,41 @@ def size(path: Path) -> int | None:
 
 def _json_lines(path: Path) -> Iterator[Record]:
     if path == PIPE:
-        yield from map(_from_line, filter(str.strip, sys.stdin))
+        # As text: a thread that reads the bytes below it would abort the process at its end.
+        text = cast("TextIOWrapper", sys.stdin)
+        text.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        lines = (line.encode("utf-8", "surrogateescape") for line in text)
+        yield from map(_from_line, filter(bytes.strip, lines))
         return
     # Lines end at \\n alone: other ends of lines may stand inside a JSON text.
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        yield from map(_from_line, filter(str.strip, file))
+    with path.open("rb") as file:
+        yield from map(_from_line, filter(bytes.strip, file))
 
 
-def _from_line(line: str) -> Record:
+def _from_line(line: bytes) -> Record:
     try:
-        found = json.loads(line)
+        found = json.loads(line.removeprefix(BOM_UTF8).decode())
+    except UnicodeDecodeError as error:
+        return BadRowError(f"the line is not UTF-8 text from its byte {error.start + 1} on")
     except ValueError as error:
         return BadRowError(f"the line is no JSON: {error}")
     return found if isinstance(found, dict) else BadRowError("the line is no JSON object")
 
 
 def _csv(path: Path) -> Iterator[Record]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         for row in csv.DictReader(file):
-            yield BadRowError("more fields than the first line names") if None in row else dict(row)
+            yield _from_fields(row)
+
+
+def _from_fields(row: dict[str, Any]) -> Record:
+    if None in row:
+        return BadRowError("more fields than the first line names")
+    try:
+        "".join(each or "" for pair in row.items() for each in pair).encode()
+    except UnicodeEncodeError:  # what could not be decoded
+        return BadRowError("the row is not UTF-8 text")
+    return row
 
 
 def _parquet(path: Path) -> Iterator[Record]:

@@ -16,7 +16,7 @@ from .journal import NoRoomError
 from .line import Line
 from .mapping import Mapped, own_mapper
 from .options import Rows
-from .records import PIPE, records, size
+from .records import PIPE, check, records, size
 
 T = TypeVar("T")
 
@@ -67,6 +67,7 @@ def work(client: LMClient, rows: Rows, task: Task) -> None:
     if rows.input_jsonl is None:
         raise typer.BadParameter("give one input, or rows with --input-jsonl")
     read = own_mapper(rows.mapper) if rows.mapper else task.read
+    check(rows.input_jsonl)
     try:
         sink = open_sink(rows, task.about, task.window * task.at_once)
     except NoRoomError as error:

@@ -183,7 +183,7 @@ class Socket(asyncio.Protocol):
 
 def _late(waiter: asyncio.Future[None], timeout_s: float) -> None:
     if not waiter.done():
-        waiter.set_exception(TimeoutError(f"nothing came for {timeout_s:g} s"))
+        waiter.set_exception(TimeoutError(f"nothing came for {round(timeout_s, 3):g} s"))
 
 
 if hasattr(select, "poll"):
