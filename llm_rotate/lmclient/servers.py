@@ -130,6 +130,10 @@ def servers_of(
         raise ConfigurationError(
             "api_base and api_key belong to one endpoint; with deployments each has its own"
         )
+    if not isinstance(deployments, Mapping):
+        raise ConfigurationError(
+            "deployments must be a mapping of labels to DeploymentConfigs (or their fields)"
+        )
     if not deployments:
         raise ConfigurationError("deployments is empty: give one at least, by its label")
     return at_deployments(deployments)

@@ -246,3 +246,17 @@ def test_plain_http_to_another_machine_is_warned_of(
     with caplog.at_level(logging.WARNING, "llm_rotate"):
         LMClient(model="m", api_base=api_base)
     assert ("plain http" in caplog.text) is is_told
+
+
+@pytest.mark.parametrize(
+    "given", ["gpu-0", [DeploymentConfig("hosted_vllm/m", "https://g.example")]]
+)
+def test_deployments_have_labels(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="deployments must be a mapping of labels"):
+        LMClient(model="m", deployments=given)
+
+
+def test_a_misspelt_provider_is_not_a_part_of_a_models_name() -> None:
+    client = LMClient(model="opnai/gpt-4.1-mini")
+    with pytest.raises(ConfigurationError, match="did you mean 'openai/gpt-4.1-mini'"):
+        client.generate("hello")
