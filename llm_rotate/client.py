@@ -278,6 +278,12 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
         """:meth:`close` for code without a loop."""
         PORTAL.run(self.close)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_sync()
+
     async def __aenter__(self) -> Self:
         return self
 

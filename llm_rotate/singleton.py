@@ -99,6 +99,13 @@ class _Proxy:
             )
         return getattr(_made, name)
 
+    def __enter__(self) -> Any:
+        _ = self.close  # raises ConfigurationError before configure()
+        return _made
+
+    def __exit__(self, *raised: object) -> None:
+        self.close_sync()
+
     async def __aenter__(self) -> Any:
         _ = self.close  # raises ConfigurationError before configure()
         return _made

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 
 # From the top down. Rooms of one line do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
     ("testing",),
     ("cli",),
     ("singleton",),

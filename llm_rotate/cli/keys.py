@@ -46,7 +46,8 @@ VERDICTS: Mapping[Outcome, str] = {
     Outcome.CANCELLED: "failing",
 }
 UNTRIED = "untried"
-STYLES: Mapping[str, str] = {"ok": "green", "limited": "yellow", UNTRIED: "dim"}
+NOT_ASKED = "not asked"
+STYLES: Mapping[str, str] = {"ok": "green", "limited": "yellow", UNTRIED: "dim", NOT_ASKED: "dim"}
 
 app = typer.Typer(help="See what each key is good for; take keys out.", no_args_is_help=True)
 
@@ -73,15 +74,16 @@ def check(
             "--model",
             "-m",
             metavar="MODEL",
-            help="What to ask; without it, the first that the key lists, "
-            "else a small one of its provider.",
+            help="What to ask: each key for what a chain makes of it there; without it, the first "
+            "that the key lists, else a small one of its provider.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Try each key once and say what is wrong with it.
 
-    A try is the smallest request there is. The exit status is 1 if any key is not ok.
+    A try is the smallest request there is. The exit status is 1 if any key is not ok; those to
+    which no call for the model comes are not asked.
     """
     found = configuration(config)
     pool(found, config)  # what no key can run with is told once
@@ -90,18 +92,34 @@ def check(
         typer.echo(json.dumps([asdict(each) for each in checked], indent=2))
     else:
         _print(checked)
-    if any(each.verdict != "ok" for each in checked):
+    if any(each.verdict not in ("ok", NOT_ASKED) for each in checked):
         raise typer.Exit(1)
 
 
 async def _check_all(config: LMRotateConfig, model: str | None) -> list[Checked]:
     room = asyncio.Semaphore(AT_ONCE)
+    ways = _ways(config, model) if model else {}
 
     async def one(key: KeyConfig) -> Checked:
+        if model and key.enabled and key.key_id not in ways:
+            words = "no call for this model comes to it"
+            return Checked(key.key_id, key.provider, model, NOT_ASKED, words=words)
         async with room:
-            return await _check(config, key, model or model_of(config, key))
+            return await _check(config, key, ways.get(key.key_id) or model_of(config, key))
 
     return await asyncio.gather(*map(one, config.keys))
+
+
+def _ways(config: LMRotateConfig, model: str) -> dict[str, str | None]:
+    """What each key that may get a call for ``model`` would be asked for. Raises
+    ConfigurationError if nobody serves it.
+    """
+    routes = config.routes()
+    ways: dict[str, str | None] = {}
+    for stage in routes.stages(model):
+        for place in routes.eligible(stage):
+            ways.setdefault(config.keys[place].key_id, stage.model)
+    return ways
 
 
 async def _check(config: LMRotateConfig, key: KeyConfig, model: str | None) -> Checked:
@@ -159,7 +177,8 @@ def _print(checked: Sequence[Checked]) -> None:
         )
     console.print(table)
     well = sum(each.verdict == "ok" for each in checked)
-    console.print(f" {well} of {len(checked)} ok", highlight=False)
+    asked = sum(each.verdict != NOT_ASKED for each in checked)
+    console.print(f" {well} of {asked} ok", highlight=False)
 
 
 def _said(each: Checked) -> str:

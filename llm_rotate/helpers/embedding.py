@@ -33,8 +33,9 @@ class EmbeddingBatch(BatchResult[Any]):
     """A :class:`BatchResult` of embeddings.
 
     ``array``: with ``as_array=True`` all vectors as rows of one numpy array of float32, which
-    the results' ``embedding`` are views of; rows that failed are NaN. None otherwise, and where
-    no row is good, their lengths differ, or a ``postprocess`` left no ``embedding``.
+    the results' ``embedding`` are views of; rows that failed are NaN; (0, 0) of no texts. None
+    otherwise, and where no row is good (how long it would be is not known), their lengths differ,
+    or a ``postprocess`` left no ``embedding``.
     """
 
     array: Any = None
@@ -151,7 +152,9 @@ def stacked(batch: BatchResult[Any], *, as_array: bool) -> EmbeddingBatch:
     kind, rows = numpy().ndarray, list[Any](batch.results)
     good = [n for n, each in enumerate(rows) if isinstance(getattr(each, "embedding", 0), kind)]
     lengths = {len(rows[n].embedding) for n in good}
-    if len(lengths) == 1:
+    if not (rows or batch.completed or batch.failed):
+        whole.array = numpy().empty((0, 0), "float32")
+    elif len(lengths) == 1:
         made = whole.array = numpy().full((len(rows), lengths.pop()), math.nan, "float32")
         for n in good:
             made[n] = rows[n].embedding

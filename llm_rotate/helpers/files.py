@@ -14,6 +14,7 @@ from ..core.wire import FileRequest
 from ..engine.portal import PORTAL
 from ..errors import ConfigurationError
 from ..types import UploadedFile
+from .recording import unreadable
 
 
 class Files:
@@ -38,7 +39,7 @@ class Files:
         this pool that name it go to that key. The keywords of :meth:`chat` that steer a call
         are taken.
 
-        Raises as :meth:`chat` does, and OSError for a file that cannot be read.
+        Raises as :meth:`chat` does; a file that cannot be read is a ConfigurationError.
         """
         unknown = steering.keys() - Steering.__dataclass_fields__.keys()
         if unknown:
@@ -63,5 +64,8 @@ class Files:
 
 def _check_readable(path: str) -> None:
     """A file that is not there costs no key its attempt."""
-    with Path(path).open("rb"):
-        pass
+    try:
+        with Path(path).open("rb"):
+            pass
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error

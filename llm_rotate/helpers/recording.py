@@ -94,7 +94,7 @@ def _of_path(path: Path, filename: str | None) -> Recording:
     try:
         size = path.stat().st_size
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file: a recording is one")
     upload = Upload(size, lambda: _reading(lambda: path.open("rb"), size, str(path)))
@@ -124,7 +124,7 @@ def _of_file(file: Any, filename: str | None, most: int | None, left: ExitStack)
     except ConfigurationError:
         raise
     except (OSError, ValueError) as error:  # a closed file is a ValueError
-        raise _unreadable(named or "the file", error) from error
+        raise unreadable(named or "the file", error) from error
     if not isinstance(begin, bytes):
         raise ConfigurationError("the recording gives text: open it with 'rb'")
     name = named or _named(begin)
@@ -185,7 +185,7 @@ def _reading(opened: Callable[[], Any], size: int, name: str) -> Iterator[bytes]
                 left -= len(piece)
                 yield piece
     except OSError as error:
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
 
 
 def _name_of(file: Any) -> str | None:
@@ -199,6 +199,7 @@ def _named(begin: bytes) -> str:
     return "recording" + next(ends, "")
 
 
-def _unreadable(what: object, error: Exception) -> ConfigurationError:
+def unreadable(what: object, error: Exception) -> ConfigurationError:
+    """What to say of a file that the system does not give."""
     said = error.strerror if isinstance(error, OSError) else str(error)
     return ConfigurationError(f"{what} cannot be read: {said or type(error).__name__}")

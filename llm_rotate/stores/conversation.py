@@ -219,7 +219,7 @@ class Conversation(MemoryStore):
         endless = [
             self._prefix + subject
             for subject, state in self._states.items()
-            if state.kind is Kind.DISABLED and not subject.startswith(LOCAL)
+            if state.until == math.inf and not subject.startswith(LOCAL)
         ]
         return Command(KEEP, [*self._shared, *endless], [self._name], self._heard_keep)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ..core.keystate import FRESH, HARDNESS, KeyState, Kind, merge
@@ -37,7 +38,8 @@ def packed(state: KeyState, now: float) -> tuple[str, str, str, str]:
     if not HARDNESS[state.kind]:
         rest = ""
     else:
-        rest = "inf" if state.until == math.inf else str(math.ceil((state.until - now) * 1000.0))
+        rest_ms = (state.until - now) * 1000.0
+        rest = "inf" if rest_ms > FOREVER_MS else str(math.ceil(rest_ms))
     rest_of_it = [
         state.failures,
         state.strikes,
@@ -55,7 +57,7 @@ def unpacked(text: bytes, server_ms: int, now: float) -> Record:
     if not text:
         return ABSENT
     version, letter, until, since, trial, trial_until, _, rest = text.split(b"|", 7)
-    failures, strikes, failed_trials, outcome, status, reason = json.loads(rest)
+    failures, strikes, failed_trials, outcome, status, reason = _words(rest)
     state = KeyState(
         kind=KINDS[letter],
         until=_moment(int(until), server_ms, now),
@@ -64,11 +66,22 @@ def unpacked(text: bytes, server_ms: int, now: float) -> Record:
         failures=failures,
         strikes=strikes,
         failed_trials=failed_trials,
-        outcome=None if outcome is None else Outcome(outcome),
+        outcome=outcome,
         status=status,
         reason=reason,
     )
     return Record(state, is_tried=bool(trial) and int(trial_until) > server_ms)
+
+
+def _words(rest: bytes) -> tuple[int, int, int, Outcome | None, int | None, str]:
+    """What the scripts do not read of a state. Where it cannot be read, as an outcome that only
+    a later version knows, its kind and its end hold without.
+    """
+    with suppress(ValueError, TypeError):
+        failures, strikes, failed_trials, outcome, status, reason = json.loads(rest)
+        known = None if outcome is None else Outcome(outcome)
+        return int(failures), int(strikes), int(failed_trials), known, status, str(reason)
+    return 0, 0, 0, None, None, ""
 
 
 def _moment(at_ms: int, server_ms: int, now: float) -> float:

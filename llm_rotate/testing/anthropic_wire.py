@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import words
+from .fields import ANTHROPIC, wrong_field
 from .script import Refusal, Room
 from .wire import SSE, Call, Event, HeaderList, sse, worded
 from .words import Asked, Reply, Tool
@@ -65,12 +66,13 @@ class AnthropicWire:
             return "anthropic-version: header is required"
         if not call.model:
             return "model: field required"
-        if not isinstance(body.get("max_tokens"), int) or body["max_tokens"] < 1:
+        if body.get("max_tokens") is None:
             return "max_tokens: field required, at least 1"
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             return "messages: at least one message is required"
-        return next((wrong for m in messages if (wrong := _wrong_message(m))), None)
+        wrong_one = next((wrong for m in messages if (wrong := _wrong_message(m))), None)
+        return wrong_one or wrong_field(body, ANTHROPIC)
 
     def asked(self, call: Call) -> Asked:
         body, messages = call.body, call.body["messages"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -163,20 +164,28 @@ class Simulator:
         """Answers over HTTP/1.1 on the loopback interface while the block runs.
 
         ``keep_alive``: seconds after which an idle connection is closed; 0 closes each after
-        its answer. Nothing is left behind: no thread, socket or task.
+        its answer. Nothing is left behind: no thread, socket or task. An exception while it
+        answered, as of a function given to ``says``, was a 500 for the client, and is raised at
+        the end of the block; where the block itself fails, its traceback goes to stderr.
         """
         from .server import Loopback  # noqa: PLC0415  the in-memory door needs none
 
         if self._door is not None:
             raise RuntimeError("this simulator is being served already")
-        self._door = Loopback(self, keep_alive)
+        door = self._door = Loopback(self, keep_alive)
         try:
-            self._door.start()
+            door.start()
             yield self
+        except BaseException:
+            for failure in door.failures:
+                traceback.print_exception(failure)
+            raise
         finally:
             self._close_pools()
-            self._door.stop()
+            door.stop()
             self._door = None
+        if door.failures:
+            raise door.failures[0]
 
     def _close_pools(self) -> None:
         while self._pools:

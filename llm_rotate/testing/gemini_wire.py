@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import words
+from .fields import GEMINI, GENERATION, wrong_field
 from .script import Refusal, Room
 from .wire import SSE, Call, Event, HeaderList, seconds, sse, worded
 from .words import Asked, Reply, Tool
@@ -59,7 +60,13 @@ class GeminiWire:
         contents = call.body.get("contents")
         if not isinstance(contents, list) or not contents:
             return "* GenerateContentRequest.contents: contents is not specified"
-        return next((wrong for content in contents if (wrong := _wrong_content(content))), None)
+        body = _camel(call.body)
+        wrong_one = next((wrong for each in contents if (wrong := _wrong_content(each))), None)
+        return (
+            wrong_one
+            or wrong_field(body, GEMINI)
+            or wrong_field(body.get("generationConfig") or {}, GENERATION)
+        )
 
     def asked(self, call: Call) -> Asked:
         body, contents = _camel(call.body), _camel(call.body["contents"])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import words
+from .fields import OPENAI, wrong_field
 from .script import Refusal, Room
 from .wire import SSE, Call, Event, HeaderList, seconds, sse, worded
 from .words import Asked, Reply, Tool
@@ -72,7 +73,8 @@ class OpenAIWire:
             return "you must provide a model parameter"
         if not isinstance(messages, list) or not messages:
             return "'messages' must be a list with at least one message"
-        return next((wrong for m in messages if (wrong := _wrong_message(m))), None)
+        wrong_one = next((wrong for m in messages if (wrong := _wrong_message(m))), None)
+        return wrong_one or wrong_field(call.body, OPENAI)
 
     def asked(self, call: Call) -> Asked:
         body, messages = call.body, call.body["messages"]

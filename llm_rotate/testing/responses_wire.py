@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import words
+from .fields import REASONING, RESPONSES, wrong_field
 from .openai_wire import OpenAIWire
 from .wire import Call, Event, sse
 from .words import Asked, Reply, Tool
@@ -39,7 +40,12 @@ class ResponsesWire(OpenAIWire):
             return f"Previous response with id '{before}' not found."
         if unknown := {"messages", "stop", "seed", "max_tokens", "response_format"} & body.keys():
             return f"Unknown parameter: '{min(unknown)}'."
-        return next((wrong for item in _input(body) if (wrong := _wrong_item(item))), None)
+        wrong_one = next((wrong for item in _input(body) if (wrong := _wrong_item(item))), None)
+        return (
+            wrong_one
+            or wrong_field(body, RESPONSES)
+            or wrong_field(body.get("reasoning") or {}, REASONING)
+        )
 
     def asked(self, call: Call) -> Asked:
         body, items = call.body, _input(call.body)

@@ -36,6 +36,7 @@ class Loopback:
         self.app = app
         self.keep_alive = keep_alive
         self.connections: set[Connection] = set()
+        self.failures: list[Exception] = []
         self.port = 0
         self._making: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
@@ -153,7 +154,8 @@ class Connection(asyncio.Protocol):
         close = self._door.keep_alive == 0 or _wants_close(request)
         try:
             answer = self._door.app.answer(request, time.monotonic(), time.time())
-        except Exception as error:  # the user's own: `says` and the like
+        except Exception as error:  # the user's own, of `says` and the like, or a fault in here
+            self._door.failures.append(error)
             self._refuse(500, repr(error).encode())
             return
         self._answer = answer

@@ -20,6 +20,8 @@ from .doors import NoJitter
 from .world import HELLO
 
 MODEL = "gpt-4o-mini"
+PATIENT_MS = 5_000  # a busy machine is no server that is away
+QUICK = {"store_timeout_ms": 250}  # as it is where nobody says
 LINES = "llm_rotate"
 
 
@@ -32,7 +34,12 @@ def registry(sim: Simulator, url: str, keys: Any = ("a", "b", "c"), **store: Any
         {},
         fallback_chains={},
         defaults={"selection_strategy": "round_robin"},
-        state_store={"backend": "redis", "redis_url": url, **store},
+        state_store={
+            "backend": "redis",
+            "redis_url": url,
+            "store_timeout_ms": PATIENT_MS,
+            **store,
+        },
     )
 
 
@@ -179,5 +186,6 @@ def shipped(sim: Simulator, url: str, keys: Any = ("a", "b", "c"), **store: Any)
             "backend": "redis",
             "redis_url": url,
             "redis_namespace": config.state_store.redis_namespace,
+            "store_timeout_ms": config.state_store.store_timeout_ms,
         },
     }

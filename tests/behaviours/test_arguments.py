@@ -231,3 +231,18 @@ def test_C04_the_singleton_may_be_used_in_async_with(lm):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ASYNC_WITH_SECRET", "sk-sim-k1")
             asyncio.run(scenario())
+
+
+def test_C04_pools_may_be_used_in_a_plain_with(lm, monkeypatch):
+    monkeypatch.setenv("WITH_SECRET", "sk-sim-k1")
+    with Simulator().serve() as sim:
+        key = {"key_id": "k1", "provider": "openai", "secret_ref": "env://WITH_SECRET"}
+        registry = {"providers": {"openai": {"base_url": sim.url("openai")}}, "keys": [key]}
+        with pytest.raises(ConfigurationError, match=r"before configure\(\)"), lm:
+            pass
+        llm_rotate.configure(registry=registry)
+        for pool in (lm, LMRotate(configure_from_dict(registry, ["k1"]))):
+            with pool as entered:
+                assert entered.chat_sync("gpt-4o-mini", HELLO).content == "You said: hello"
+                assert sim.open_connections == 1
+            assert sim.wait_for(lambda: sim.open_connections == 0)

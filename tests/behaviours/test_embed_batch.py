@@ -295,6 +295,20 @@ def test_all_vectors_are_one_array():
     assert np.shares_memory(batch.results[3].embedding, batch.array)
 
 
+def test_no_texts_are_an_empty_array():
+    batch = embed(World(), [], as_array=True)
+    assert (batch.array.shape, batch.array.dtype.name) == ((0, 0), "float32")
+
+
+def test_of_rows_that_all_failed_and_of_rows_not_kept_there_is_no_array():
+    world = World()
+    world.sim.refuses("number ")
+    batch = embed(world, TEXTS[:3], as_array=True)
+    assert (batch.failed, batch.array) == (3, None)
+    unkept = embed(World(), TEXTS[:3], as_array=True, collect=False, on_result=lambda *_: None)
+    assert unkept.array is None
+
+
 def test_what_a_postprocess_makes_of_a_vector_is_left_alone():
     odd = type("Odd", (), {"embedding": None})
     batch = embed(World(), TEXTS[:3], as_array=True, postprocess=lambda _: odd)

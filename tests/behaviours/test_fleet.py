@@ -17,9 +17,20 @@ from llm_rotate.testing import Simulator
 from tests.redis_server import RedisServer, free_port
 
 from .doors import NoJitter
-from .fleet import HELLO, MODEL, processes, registry, served, shipped, until, warnings_of, worker
+from .fleet import (
+    HELLO,
+    MODEL,
+    QUICK,
+    processes,
+    registry,
+    served,
+    shipped,
+    until,
+    warnings_of,
+    worker,
+)
 
-TIMEOUT = 0.25  # store_timeout_ms as it is
+TIMEOUT = QUICK["store_timeout_ms"] / 1000
 SLACK = 0.2  # a busy machine's
 
 
@@ -267,7 +278,10 @@ def test_D05_calls_go_on_while_the_server_is_away_and_share_again_after(
     sim, redis, caplog, fault: Any
 ) -> None:
     async def scenario() -> None:
-        async with worker(sim, redis.url) as here, worker(sim, redis.url) as there:
+        async with (
+            worker(sim, redis.url, **QUICK) as here,
+            worker(sim, redis.url, **QUICK) as there,
+        ):
             await here.keys.rest("a", 600)
             assert set(await served(here)) == set(await served(there)) == {"b", "c"}
             fault.begin(redis)
@@ -304,7 +318,7 @@ def test_D05_once_it_is_known_that_the_server_is_away_nobody_waits_for_it(
     sim, redis, fault: Any
 ) -> None:
     async def scenario() -> None:
-        async with worker(sim, redis.url) as lm:
+        async with worker(sim, redis.url, **QUICK) as lm:
             await served(lm, 1)
             fault.begin(redis)
             await served(lm, 1)
@@ -347,7 +361,7 @@ def test_D05_absent_at_start_and_there_later(sim, caplog) -> None:
 
 def test_D05_many_calls_at_once_wait_together(sim, redis, caplog) -> None:
     async def scenario() -> None:
-        async with worker(sim, redis.url) as here:
+        async with worker(sim, redis.url, **QUICK) as here:
             await served(here)
             redis.freeze()
             began = time.monotonic()
@@ -441,7 +455,10 @@ def test_L02_a_request_too_large_for_every_key_ends_at_once_whatever_others_tell
     """Neither news of another process nor a state that hangs can change its end."""
 
     async def scenario() -> None:
-        async with worker(sim, redis.url) as there, limited(sim, redis.url) as here:
+        async with (
+            worker(sim, redis.url, **QUICK) as there,
+            limited(sim, redis.url, **QUICK) as here,
+        ):
             assert await served(here, 2, max_tokens=10)
             for seconds in (5, 4):
                 for key_id in ("a", "b"):
@@ -465,9 +482,9 @@ async def too_large(lm: LMRotate) -> None:
     assert time.monotonic() - began < TIMEOUT
 
 
-def limited(sim: Simulator, url: str) -> LMRotate:
+def limited(sim: Simulator, url: str, **store: Any) -> LMRotate:
     """A worker whose keys hold 500 tokens a minute each."""
-    config = registry(sim, url)
+    config = registry(sim, url, **store)
     for key in config.keys:
         key.limits = LimitsConfig(tpm=500)
     return LMRotate(config, seams=Seams(rng=NoJitter()))

@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from llm_rotate.testing import Simulator
 from tests.redis_server import RedisServer
 
 from .doors import NoJitter
-from .fleet import HELLO, MODEL, processes, registry, served, shipped, until
+from .fleet import HELLO, MODEL, QUICK, processes, registry, served, shipped, until
 
 
 @pytest.fixture
@@ -39,8 +40,10 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(scenario())
 
 
-def limited(sim: Simulator, url: str, **limits: Any) -> LMRotate:
-    config = registry(sim, url, ["a"])
+def limited(
+    sim: Simulator, url: str, *, store: Mapping[str, Any] = MappingProxyType({}), **limits: Any
+) -> LMRotate:
+    config = registry(sim, url, ["a"], **store)
     for key in config.keys:
         key.limits = LimitsConfig(**limits)
     return LMRotate(config, seams=Seams(rng=NoJitter()))
@@ -237,7 +240,7 @@ async def shares(lm: LMRotate) -> bool:
 def test_settling_while_the_server_is_away_is_told_when_it_is_back(sim, redis) -> None:
     async def scenario() -> None:
         sim.key("a").slow(0.6)
-        async with limited(sim, redis.url, max_concurrency=1) as lm:
+        async with limited(sim, redis.url, store=QUICK, max_concurrency=1) as lm:
             call = asyncio.create_task(tried(lm, 1))
             await until(lambda: asyncio.sleep(0, sim.requests()))
             redis.freeze()
@@ -311,7 +314,7 @@ def test_D04_a_killed_workers_slot_is_given_back_by_its_lease(sim, redis) -> Non
 
 def test_who_waits_while_its_part_is_used_up_goes_on_when_the_server_is_back(sim, redis) -> None:
     async def scenario() -> None:
-        async with limited(sim, redis.url, rpm=4, request_burst=4) as lm:
+        async with limited(sim, redis.url, store=QUICK, rpm=4, request_burst=4) as lm:
             assert await tried(lm, 3) == 3
             lm._pool.store._workers = 4
             redis.freeze()

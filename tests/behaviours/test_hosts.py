@@ -26,7 +26,7 @@ keys:
   - {{key_id: a, provider: openai, secret_ref: "env://SECRET_A"}}
   - {{key_id: b, provider: openai, secret_ref: "env://SECRET_B"}}
 defaults: {{selection_strategy: round_robin, max_wait_seconds: 1}}
-state_store: {{backend: redis, redis_url: "{redis}"}}
+state_store: {{backend: redis, redis_url: "{redis}", store_timeout_ms: 5000}}
 """
 SERVERS = {
     "gunicorn": "gunicorn --preload --workers 3 --worker-class uvicorn_worker.UvicornWorker --bind",

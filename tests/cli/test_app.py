@@ -13,6 +13,12 @@ from llm_rotate.cli.app import app
 from .command import environment, run
 
 
+def test_the_package_runs_as_the_command() -> None:
+    words = [sys.executable, "-m", "llm_rotate", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == f"llm-rotate {llm_rotate.__version__}\n"
+
+
 def test_version() -> None:
     assert run("--version").stdout == f"llm-rotate {llm_rotate.__version__}\n"
 

@@ -52,7 +52,7 @@ def file(sim: Simulator, redis: RedisServer, tmp_path: Path) -> Path:
 
 def shared(sim: Simulator, url: str, path: Path) -> Path:
     keys = entry("a", limits={"rpm": 600}), entry("b"), entry("c", "anthropic")
-    state = {"backend": "redis", "redis_url": url}
+    state = {"backend": "redis", "redis_url": url, "store_timeout_ms": 5_000}
     return registry(path, sim, *keys, state_store=state)
 
 

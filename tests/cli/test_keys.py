@@ -112,6 +112,40 @@ def test_all_ok_is_status_0_and_the_model_can_be_named(sim: Simulator, tmp_path:
     assert run("keys", "check", "-c", file, "-m", "gpt-x", env=env).returncode == 0
 
 
+def test_each_key_is_asked_for_what_the_chain_makes_of_the_model(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    """And a key that no call for it reaches is no failure."""
+    sim.key("ant").unknown_model("gpt-4o-mini")
+    chain = {"gpt-4o-mini": [{"provider": "anthropic", "model": "claude-haiku-4-5"}]}
+    keys = [
+        entry("oai", models=["gpt-4o-mini"]),
+        entry("big", models=["gpt-4o"]),
+        entry("ant", "anthropic", models=["claude-haiku-4-5"]),
+    ]
+    file = registry(tmp_path, sim, *keys, fallback_chains=chain)
+    env = environment(sim, "oai", "big", "ant")
+    done = run("keys", "check", "-c", file, "-m", "gpt-4o-mini", "--json", env=env)
+    found = {key["key_id"]: (key["model"], key["verdict"]) for key in json.loads(done.stdout)}
+    assert found == {
+        "oai": ("gpt-4o-mini", "ok"),
+        "big": ("gpt-4o-mini", "not asked"),
+        "ant": ("claude-haiku-4-5", "ok"),
+    }
+    assert done.returncode == 0
+    shown = run("keys", "check", "-c", file, "-m", "gpt-4o-mini", env=env).stdout
+    assert "no call for this model comes to it" in shown
+    assert "2 of 2 ok" in shown
+
+
+def test_a_model_that_no_key_serves_is_told_with_status_2(sim: Simulator, tmp_path: Path) -> None:
+    file = registry(tmp_path, sim, entry("oai", models=["gpt-4o-mini"]))
+    done = run("keys", "check", "-c", file, "-m", "gpt-5", env=environment(sim, "oai"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "gpt-5" in done.stderr
+    assert not sim.log
+
+
 def test_a_bad_file_is_told_with_status_2(tmp_path: Path) -> None:
     done = run("keys", "check", "--config", tmp_path / "none.json")
     assert done.returncode == 2

@@ -501,7 +501,7 @@ def test_what_cannot_be_uploaded_is_told(sim: Simulator, lm: LMRotate, tmp_path:
         lm.upload_file_sync(b"x")
     with pytest.raises(ConfigurationError, match="timeoutt="):
         lm.upload_file_sync(b"x", mime_type="text/plain", timeoutt=3)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ConfigurationError, match=r"none.txt cannot be read: No such file"):
         lm.upload_file_sync(tmp_path / "none.txt")
     assert sim.requests() == 0
     pool = sim.pool({"v": "google_vertex"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,6 +132,37 @@ def test_a_record_that_is_none_corrects_nothing(server: RedisServer, value: Any)
         assert await taken(store) >= 1
         assert not store._link.failure
         await store.aclose()
+
+    asyncio.run(scenario())
+
+
+RESTS = [b'["x"]', b"nonsense", b"7", b'[0, 0, 0, "of_tomorrow", null, "words"]', b"\xff"]
+
+
+@pytest.mark.parametrize("rest", RESTS, ids=repr)
+def test_a_state_whose_words_cannot_be_read_cuts_nobody_off(
+    server: RedisServer, rest: bytes
+) -> None:
+    """As that of a later version, while workers are replaced one by one."""
+
+    async def scenario() -> None:
+        here, there = opened(server.url), opened(server.url)
+        state = KeyState(Kind.COOLDOWN, NOW() + 60, reason="said")
+        here.transition([Change("key:a", None, state)], NOW())
+        await here.flush()
+        words = server.do("GET", "{llmrotate}s:key:a").split(b"|", 7)
+        write(server, b"{llmrotate}s:key:a", b"|".join([*words[:7], rest]))
+        answer = await there.admit([KEY], NOW(), COST)
+        assert isinstance(answer, Refused)
+        assert answer.blocked[0].until == pytest.approx(NOW() + 60, abs=1.0)
+        later = replace(state, until=NOW() + 600)
+        there.transition([Change("key:a", None, later)], NOW())
+        await there.flush()
+        assert (await here.snapshot())["key:a"].reason == "said"
+        assert not there._link.failure
+        assert not here._link.failure
+        await here.aclose()
+        await there.aclose()
 
     asyncio.run(scenario())
 

@@ -304,14 +304,15 @@ def test_who_asks_a_server_that_forgot_all_first_is_not_alone(server: RedisServe
         assert sum(isinstance(each, Lease) for each in answers) == 10
 
 
+@pytest.mark.parametrize("kind", [Kind.DISABLED, Kind.COOLDOWN])
 def test_what_has_no_end_is_kept_by_any_live_worker(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, kind: Kind
 ) -> None:
     monkeypatch.setattr("llm_rotate.stores.conversation.KEEP_SECONDS", 0.0)
 
     async def scenario() -> None:
         here, there = opened(server.url), opened(server.url)
-        state = KeyState(Kind.DISABLED, float("inf"), reason="said")
+        state = KeyState(kind, float("inf"), reason="said")
         here.transition([Change("key:a", None, state)], NOW())
         await here.flush()
         await here.aclose()

@@ -32,10 +32,14 @@ def chunked(body, size=7):
     return head + frames
 
 
+def opened(sim):
+    host, port = sim.base_url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=5)
+
+
 @pytest.fixture
 def line(sim):
-    host, port = sim.base_url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as line:
+    with opened(sim) as line:
         yield line
 
 
@@ -131,14 +135,32 @@ def test_what_is_not_http_is_refused_and_closed(sim, line, raw, status):
     assert sim.requests() == 0
 
 
-def test_an_exception_of_the_user_s_own_is_shown_as_500(sim, line):
+def test_an_exception_of_the_user_s_own_is_a_500_and_raised_at_the_end():
+    sim = Simulator()
     sim.says(lambda prompt: prompt.no_such_thing)
-    line.sendall(request())
-    with line.makefile("rb") as file:
-        status, _, body = read_answer(file)
+    with pytest.raises(AttributeError, match="no_such_thing") as raised, sim.serve():
+        status, body = ask(sim)
     assert status == 500
     assert b"no_such_thing" in body
     assert sim.in_flight == 0
+    assert "<lambda>" in [frame.name for frame in raised.traceback]
+
+
+def test_where_the_block_fails_too_the_traceback_is_shown(capsys):
+    sim = Simulator()
+    sim.says(lambda prompt: prompt.no_such_thing)
+    with pytest.raises(ValueError, match="500"), sim.serve():
+        int(str(ask(sim)))
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "no_such_thing" in shown
+
+
+def ask(sim: Simulator) -> tuple[int, bytes]:
+    with opened(sim) as line, line.makefile("rb") as file:
+        line.sendall(request())
+        status, _, body = read_answer(file)
+    return status, body
 
 
 def test_idle_connections_are_closed_in_their_time():

@@ -1,0 +1,7 @@
+"""``python -m llm_rotate``: the command."""
+
+from __future__ import annotations
+
+from .cli import main
+
+main()
