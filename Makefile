@@ -35,7 +35,7 @@ docs: $(STAMP)  ## read the documentation on a local port
 	$(BIN)/mkdocs serve
 
 $(STAMP): pyproject.toml
-	@echo "installing into $(VENV), once: about half a minute"
+	@echo "installing into $(VENV), once: a minute or two"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --group dev --editable '.[yaml,cli,prices,fast,redis,bedrock,google,azure,tiktoken,keyring,aws,gcp,vault,tables,plot,progress]'

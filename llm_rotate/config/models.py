@@ -169,6 +169,7 @@ def _provider_spec(name: str, provider: ProviderConfig) -> ProviderSpec:
         families=tuple(provider.families),
         is_broker=provider.provider_type == "broker",
         vendors=provider.upstream_vendors,
+        variables=tuple(provider.env),
     )
 
 

@@ -6,6 +6,7 @@ A provider with no enabled key for the name is passed over in every step.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -14,6 +15,9 @@ from functools import lru_cache
 from ..errors import ConfigurationError
 from .keyspec import KeySpec
 
+# difflib's ratio: "opnai" is a slip of "openai", "mistralai" no slip of "mistral".
+SLIP = 0.9
+ALMOST = 0.75  # of words in a hint, which does no harm
 ROUTES_KEPT = 1024  # names come from callers, so their number has no bound of its own
 
 
@@ -21,13 +25,20 @@ ROUTES_KEPT = 1024  # names come from callers, so their number has no bound of i
 class ProviderSpec:
     """``families``: patterns of models' names in lower case. ``is_broker``: passes requests on
     to upstreams, and its models are named vendor/name. ``vendors``: an upstream's name in
-    those, where it differs from the upstream's own.
+    those, where it differs from the upstream's own. ``variables``: of the environment, that
+    hold its keys.
     """
 
     name: str
     families: tuple[str, ...] = ()
     is_broker: bool = False
     vendors: Mapping[str, str] = field(default_factory=dict)
+    variables: tuple[str, ...] = ()
+
+    def has(self, model: str) -> bool:
+        """Whether that is a name of its families."""
+        small = model.lower()
+        return any(fnmatchcase(small, pattern) for pattern in self.families)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ class _Served:
     def _told(self, provider: str) -> str:
         names = list(self._listed[provider])
         if provider in self._open:
-            names += self.specs[provider].families
+            names += [re.sub(r"\[.*?\]", "", name) for name in self.specs[provider].families]
             names.append(f"any other as '{provider}/NAME'")
         return ", ".join(names)
 
@@ -134,17 +145,24 @@ def _by_slash(served: _Served, model: str) -> tuple[str, str] | None:
 
 
 def _by_family(served: _Served, model: str) -> tuple[str, str] | None:
-    small = model.lower()
     for name, spec in served.specs.items():
-        is_known = any(fnmatchcase(small, pattern) for pattern in spec.families)
-        if is_known and served.serves(name, model):
+        if spec.has(model) and served.serves(name, model):
             return name, model
     return None
 
 
 def _alone(served: _Served, model: str) -> tuple[str, str] | None:
     names = list(served.specs)
-    return (names[0], model) if len(names) == 1 and served.serves(names[0], model) else None
+    if len(names) != 1 or _slipped(model, names):
+        return None
+    return (names[0], model) if served.serves(names[0], model) else None
+
+
+def _slipped(model: str, providers: Sequence[str], alike: float = SLIP) -> str | None:
+    """``model`` with a provider's name before the slash, where what stands there almost is one."""
+    prefix, slash, rest = model.partition("/")
+    near = difflib.get_close_matches(prefix, providers, 1, alike) if slash else []
+    return f"{near[0]}/{rest}" if near and near[0] != prefix else None
 
 
 # How a model finds its own provider, best first.
@@ -253,6 +271,22 @@ class Routes:
 
     def _unserved(self, model: str, whose: str = "") -> str:
         near = difflib.get_close_matches(model, self._usable.names(), 1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        slipped = _slipped(model, list(self._usable.specs), ALMOST)
+        meant = slipped or (near[0] if near else None)
+        hint = f"; did you mean {meant!r}?" if meant else self._whose(model)
         served = self._usable.told() or "nothing, for there is no enabled key"
-        return f"no key{whose} serves {model!r}{meant or '.'} Served are {served}"
+        return f"no key{whose} serves {model!r}{hint} Served are {served}"
+
+    def _whose(self, model: str) -> str:
+        """Who has such names: a provider without keys, or one whose names begin almost so."""
+        for name, spec in self._providers.items():
+            if name not in self._usable.specs and spec.has(model):
+                of = f" (in the environment: {spec.variables[0]})" if spec.variables else ""
+                return f": {name} has such names, but no enabled key{of}."
+        for name, spec in self._usable.specs.items():
+            for stem in (re.split(r"[*?[]", pattern)[0] for pattern in spec.families):
+                begins = model[: len(stem)]
+                near = difflib.get_close_matches(begins, [stem], 1, ALMOST)
+                if near and len(stem) > 2 and begins != stem:
+                    return f"; names of {name} begin with {stem!r}."
+        return "."

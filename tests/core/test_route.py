@@ -11,8 +11,8 @@ from llm_rotate.errors import ConfigurationError
 PROVIDERS = {
     spec.name: spec
     for spec in (
-        ProviderSpec("alpha", families=("gpt-*", "o[1-9]*")),
-        ProviderSpec("beta", families=("claude*",)),
+        ProviderSpec("alpha", families=("gpt-[!o]*", "o[1-9]*")),
+        ProviderSpec("beta", families=("claude*",), variables=("BETA_API_KEY",)),
         ProviderSpec("gamma", families=("claude*",)),
         ProviderSpec("broker", is_broker=True, vendors={"studio": "google"}),
         ProviderSpec("local"),
@@ -163,6 +163,29 @@ def test_R13_a_model_that_nobody_serves_lists_what_is_served():
         "no key serves 'gpt-4o-mni'; did you mean 'gpt-4o-mini'? Served are "
         "alpha: gpt-4o, gpt-4o-mini; beta: claude*, any other as 'beta/NAME'"
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("gpt4-mini", "; names of alpha begin with 'gpt-'. Served are alpha: gpt-*, o*, any"),
+        ("Claude-3", ": beta has such names, but no enabled key (in the environment: BETA_A"),
+        ("aplha/gpt-4", "; did you mean 'alpha/gpt-4'? Served"),
+        ("gpt-oss", "serves 'gpt-oss'. Served are"),
+    ],
+)
+def test_R13_a_model_that_nobody_serves_is_told_who_has_such_names(model, words):
+    pool = routes(key("a", "alpha"), key("l", "local"))
+    with pytest.raises(ConfigurationError) as caught:
+        pool.stages(model)
+    assert words in str(caught.value)
+
+
+def test_the_only_provider_does_not_take_a_name_with_its_own_misspelt():
+    pool = Routes({"openai": ProviderSpec("openai")}, [key("a", "openai")], {})
+    with pytest.raises(ConfigurationError, match="did you mean 'openai/m'"):
+        pool.stages("opnai/m")
+    assert way(pool.stages("meta-llama/m")) == [("openai", "meta-llama/m")]
 
 
 def test_R13_a_chain_serves_a_model_that_nobody_else_does():
