@@ -62,9 +62,10 @@ def check_deadline(run: Run, now: float, cause: BaseException | None = None) -> 
 def deadline_error(run: Run, cause: BaseException | None, text: str = "") -> DeadlineError:
     """``timeout=`` has passed; ``text``: what of the answer was handed out before."""
     done = f"answered to its end ({len(text)} characters had come)" if text else "answered"
+    count = len(run.call.attempts)
     error = DeadlineError(
         f"'{run.plan.asked}' was not {done} within timeout={run.plan.timeout_s:g} s "
-        f"({len(run.call.attempts)} attempts). Nobody was blamed."
+        f"({count} attempt{'' if count == 1 else 's'}). Nobody was blamed."
     )
     error.text = text
     error.__cause__ = cause

@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -227,6 +228,15 @@ def test_pipes_on_both_sides(desk: Desk) -> None:
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(row["output_text"] for row in found) == ["You said: a", "You said: b"]
     assert done.stderr == "2 rows done\n"
+
+
+def test_a_named_pipe_is_read_once(desk: Desk) -> None:
+    pipe = desk.folder / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=['{"prompt": "a"}\n'], daemon=True)
+    writer.start()
+    done = run("generate", "-m", "m", "--api-base", desk.sim.url("openai"), "-i", pipe)
+    assert done.stderr == "1 row done\n"
 
 
 def test_a_pipe_has_no_past(desk: Desk) -> None:

@@ -39,8 +39,10 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def check(path: Path) -> None:
-    """Raises ConfigurationError if the file cannot be read at all, before a job begins."""
-    if path != PIPE:
+    """Raises ConfigurationError if the file cannot be read at all, before a job begins. What
+    can be read only once is left alone.
+    """
+    if path != PIPE and (path.is_file() or not path.exists()):
         next(records(path), None)
 
 
