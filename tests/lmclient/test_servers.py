@@ -258,5 +258,5 @@ def test_deployments_have_labels(given: Any) -> None:
 
 def test_a_misspelt_provider_is_not_a_part_of_a_models_name() -> None:
     client = LMClient(model="opnai/gpt-4.1-mini")
-    with pytest.raises(ConfigurationError, match="did you mean 'openai/gpt-4.1-mini'"):
+    with pytest.raises(ConfigurationError, match=r"did you mean 'openai/gpt-4\.1-mini'"):
         client.generate("hello")
