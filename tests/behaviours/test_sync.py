@@ -383,6 +383,7 @@ def test_C04_ctrl_c_that_nobody_catches_ends_the_script_with_its_own_traceback(p
 @each_dialect
 def test_C04_ctrl_c_while_waiting_for_a_key_leaves_no_waiter(provider, sim):
     script = """
+logging.getLogger("llm_rotate").disabled = True  # it says that the call waits long
 lm.keys.rest_sync("k1", 3600)
 def interrupt():
     while not lm._pool.judge.bell._waiting:
