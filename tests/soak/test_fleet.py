@@ -31,6 +31,7 @@ WINDOW = 60.0
 RPM = {"few": 60, "many": 600, "most": 3_000}
 TPM = {"tokens": 100_000, "flood": 1_000_000}
 AT_ONCE = {"few": 3, "many": 12, "most": 24, "tokens": 12, "flood": 24}  # in each worker
+RETRIES = 10  # one call in 10**14 meets so many of the provider's own faults in a row
 WORDS = (150, 1_250)  # of a prompt: tokens, as the simulator counts them
 MIB = 1024 * 1024
 
@@ -230,6 +231,7 @@ async def _toil(config: dict[str, Any], pipe: Any, rng: random.Random) -> None:
                     [{"role": "user", "content": "hello"}],
                     max_tokens=10,
                     max_wait_seconds=60,
+                    max_retries=RETRIES,
                 )
             except Exception as error:
                 lost.append(repr(error))
