@@ -151,7 +151,8 @@ class Conversation(MemoryStore):
 
     def hurry(self) -> None:
         """It is the end: counts are said now."""
-        self._counters.is_urgent = True
+        with self._lock:
+            self._counters.hurry()
 
     def unsent(self) -> None:
         """What was given out may not have been sent: it is said again."""

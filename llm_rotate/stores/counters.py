@@ -40,6 +40,11 @@ class Counters:
         self.__init__(worker)  # type: ignore[misc]  # as new, the same object
         self._unsaid = unsaid
 
+    def hurry(self) -> None:
+        """What there is to say need not wait for its second."""
+        self._message = self._message or self._next()
+        self.is_urgent = bool(self._message)
+
     def take(self, now: float) -> list[str] | None:
         """What there is to say, if it is time."""
         if self._is_sent or (now < self._due_at and not self.is_urgent):

@@ -192,6 +192,7 @@ async def _shared() -> list[Row]:
         Row("  a GET, p50", took["GET"] * 1e3, "us"),
         Row("Redis: settling, the caller's part", took["settle"] * 1e3, "us"),
         Row("Redis: 64 tasks, of a script call each", rates["each"] / rates["together"], "x", 0.25),
+        Row("  of bare calls, made before", rates["bare"] / rates["together"], "x"),
         Row("  admissions a second", rates["together"], ""),
         Row(
             "Redis: 990 of 1000 keys rest, p50, of a GET's",

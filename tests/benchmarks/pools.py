@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from llm_rotate import LMRotate
+from llm_rotate.arguments import Steering
 from llm_rotate.config import LMRotateConfig
 from llm_rotate.core.outcome import Outcome
 from llm_rotate.core.pool import Lease
@@ -117,7 +118,7 @@ async def turns_of_the_loop(lm: LMRotate, count: int) -> int:
     """The whole path of a call but dialect and transport."""
     whole = lm._pool
     for _ in range(count):
-        plan = lm._plan(MODEL, None, None, None, None, None, None)
+        plan = lm._plan(MODEL, Steering(), None)
         verdict, run = await whole.rotation.run(plan, _Nothing())
         whole.judge.answered(run, verdict)
     return count

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import redis.asyncio
@@ -18,6 +18,7 @@ from llm_rotate.core.outcome import Scope
 from llm_rotate.core.pool import Candidate, Lease, StateStore
 from llm_rotate.engine.clock import RealClock
 from llm_rotate.engine.state import open_store
+from llm_rotate.stores import conversation
 from llm_rotate.stores.errands import Ask
 from llm_rotate.stores.memory import MemoryStore
 from tests.redis_server import RedisServer
@@ -106,7 +107,9 @@ async def _settle(store: StateStore, lent: list[Lease]) -> None:
 
 
 async def at_once(server: RedisServer) -> dict[str, float]:
-    """Admissions of 64 tasks in a second: of one turn in one call, and with a call each."""
+    """Admissions of 64 tasks in a second: those of one turn in one call; with a call each; and
+    as bare calls over a connection each, whose words were made before.
+    """
     keys = candidates(3)
     async with shared_store(server) as store:
         lease = await store.admit(keys, CLOCK.now(), COST)
@@ -125,11 +128,22 @@ async def at_once(server: RedisServer) -> dict[str, float]:
                 assert isinstance(await store.admit(keys, CLOCK.now(), COST), Lease)
 
             await _per_second(one, 5)
-            rates: dict[str, list[float]] = {"each": [], "together": []}
+            rates: dict[str, list[float]] = {"bare": [], "each": [], "together": []}
             for _ in range(ROUNDS):
-                rates["each"].append(await _per_second(one, 10))
+                rates["bare"].append(await _per_second(one, 10))
+                with a_call_each():
+                    rates["each"].append(await _per_second(ours, 10))
                 rates["together"].append(await _per_second(ours, 50))
             return {name: statistics.median(found) for name, found in rates.items()}
+
+
+@contextmanager
+def a_call_each() -> Iterator[None]:
+    most, conversation.MOST_OPS = conversation.MOST_OPS, 1
+    try:
+        yield
+    finally:
+        conversation.MOST_OPS = most
 
 
 async def _per_second(one: Callable[[], Awaitable[None]], times: int) -> float:

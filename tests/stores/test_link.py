@@ -82,6 +82,19 @@ def test_what_the_last_turn_of_a_loop_said_arrives(server: RedisServer) -> None:
     assert server.do("GET", "{llmrotate}s:key:a").split(b"|")[1] == b"D"
 
 
+def test_a_closed_store_asks_for_its_server_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    server = RedisServer()
+    store = opened(server.url)
+
+    async def scenario() -> None:
+        await store.catch_up()
+        await store.aclose()
+        server.close()
+
+    asyncio.run(scenario())
+    assert not caplog.records
+
+
 def test_a_thread_without_a_loop_may_say_something(server: RedisServer) -> None:
     store = opened(server.url)
 
