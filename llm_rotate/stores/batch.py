@@ -15,6 +15,7 @@ from .errands import Ask
 from .rows import day_words, row_of
 
 LOCAL = "local:"
+UNCHANGED = b"0"  # the version of what nothing ever happened to
 FAR_MS = 4_000_000_000_000_000  # longer is for ever
 
 There = Callable[[str], KeyState]
@@ -97,11 +98,13 @@ class Batch:
         seen: list[KeyState] = []
         trials: list[str] = []
         for subject in candidate.subjects:
-            state = there(subject)
             if subject.startswith(LOCAL):
+                state = there(subject)
                 is_tried = state.kind is not Kind.ACTIVE
+            elif (word := next(words)) == UNCHANGED:
+                state, is_tried = FRESH, False
             else:
-                word = next(words)
+                state = there(subject)
                 is_tried = word.endswith(b"t")
                 version = int(word.rstrip(b"t"))
                 if version != state.version:

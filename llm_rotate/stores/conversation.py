@@ -72,7 +72,7 @@ class Conversation(MemoryStore):
         found = {}
         for place, candidate in enumerate(candidates):
             for subject in candidate.subjects:
-                if subject.startswith(LOCAL) and subject in states:
+                if subject in states and subject.startswith(LOCAL):
                     alone = replace(candidate, subjects=(subject,))
                     barrier, _, _ = self._look(alone, now)
                     if barrier is not None:

@@ -270,8 +270,8 @@ for number = 1, #KEYS - 3 do
 end
 
 -- Asked before, and the answer was lost: where the lease was lent then.
-local function lent(lease, list)
-  local took = list.is_limited and taken_by(lease)
+local function lent(lease, list, is_known)
+  local took = is_known and taken_by(lease)
   if took then
     return took.place
   end
@@ -283,8 +283,9 @@ local function lent(lease, list)
 end
 
 local is_asked = {}
-local function answer(lease, list, cost, patience)
-  local before = lent(lease, list)
+local function answer(request, list)
+  local lease, cost = request.lease, request.cost
+  local before = lent(lease, list, request.is_known)
   if before then
     return before == GIVEN_BACK and 0 or lend(candidate_of(list[before]), lease, before)
   end
@@ -305,8 +306,8 @@ local function answer(lease, list, cost, patience)
     end
     reasons[place + 1] = full
   end
-  if next_one and patience > 0 then
-    claim(next_one, reason, cost, who, patience)
+  if next_one and request.patience > 0 then
+    claim(next_one, reason, cost, who, request.patience)
   end
   for _, number in ipairs(list) do
     is_asked[number] = true
@@ -314,13 +315,26 @@ local function answer(lease, list, cost, patience)
   return list.is_limited and reasons or 0
 end
 
-local answers, lists = {}, {}
+local requests, records = {}, {}
 for i = REQUESTS + 1, #ARGV do
   local lease, number, input, output, dollars, patience =
     string.match(ARGV[i], '^(%S+) (%d+) (%S+) (%S+) (%S+) (%S+)$')
   local cost = {tonumber(input), tonumber(output), tonumber(dollars)}
+  requests[#requests + 1] = {lease = lease, list = number, cost = cost,
+    patience = tonumber(patience)}
+  records[#records + 1] = SPACE .. 'l:' .. lease
+end
+if tonumber(ARGV[4]) > 0 and #records > 0 then
+  for i, value in ipairs(redis.call('MGET', unpack(records))) do
+    requests[i].is_known = value
+  end
+end
+
+local answers, lists = {}, {}
+for i, request in ipairs(requests) do
+  local number = request.list
   lists[number] = lists[number] or list_of(number)
-  answers[#answers + 1] = answer(lease, lists[number], cost, tonumber(patience))
+  answers[i] = answer(request, lists[number])
 end
 keep_buckets()
 

@@ -56,6 +56,7 @@ local function bucket_from(value)
   for _, meter in ipairs(bucket.meters) do
     check(meter, OF_METER)
     assert(#meter.ring == meter.slots * 4)
+    meter.fresh = {}
   end
   return bucket
 end
@@ -161,6 +162,9 @@ end
 
 local function keep_buckets()
   for name in pairs(changed) do
+    for _, meter in ipairs(buckets[name].meters) do
+      keep_ring(meter)
+    end
     redis.call('SET', SPACE .. 'b:' .. name, cmsgpack.pack(buckets[name]), 'PX', BUCKET_MS)
   end
 end

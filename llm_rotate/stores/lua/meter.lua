@@ -15,17 +15,26 @@ local function rate(meter)
   meter.pace = meter.window / limit
 end
 
+-- Slots that this call changed stand beside the ring until it is kept: a new string each time
+-- would be the dearest part of many admissions in one call.
 local function slot_of(meter, number)
-  return (struct.unpack('<I4', meter.ring, number % meter.slots * 4 + 1))
+  local at = number % meter.slots
+  return meter.fresh[at] or (struct.unpack('<I4', meter.ring, at * 4 + 1))
+end
+
+local function keep_ring(meter)
+  for at, kept in pairs(meter.fresh) do
+    meter.ring = string.sub(meter.ring, 1, at * 4) .. struct.pack('<I4', kept)
+      .. string.sub(meter.ring, at * 4 + 5)
+  end
+  meter.fresh = nil
 end
 
 -- The total is always the ring's: what a slot cannot hold is not in it either.
 local function add(meter, number, more)
   local held = slot_of(meter, number)
   local kept = math.floor(math.min(math.max(0, held + more), MOST))
-  local at = number % meter.slots * 4
-  meter.ring = string.sub(meter.ring, 1, at) .. struct.pack('<I4', kept)
-    .. string.sub(meter.ring, at + 5)
+  meter.fresh[number % meter.slots] = kept
   meter.total = meter.total + kept - held
 end
 
@@ -34,7 +43,7 @@ local function shape(meter, stated, burst, window)
   local slots = stated < FEW and COARSE_SLOTS or FINE_SLOTS
   meter.per_second = slots / window
   meter.slots = slots + 1
-  meter.ring = string.rep('\0', meter.slots * 4)
+  meter.ring, meter.fresh = string.rep('\0', meter.slots * 4), {}
   meter.total = 0
   rate(meter)
 end
@@ -42,7 +51,7 @@ end
 local function advance(meter, at)
   local slot = math.floor(at * meter.per_second)
   if slot - meter.last >= meter.slots then
-    meter.total, meter.ring = 0, string.rep('\0', meter.slots * 4)
+    meter.total, meter.ring, meter.fresh = 0, string.rep('\0', meter.slots * 4), {}
   elseif slot ~= meter.last and meter.total ~= 0 then
     for number = meter.last + 1, slot do
       local over = slot_of(meter, number)
@@ -58,7 +67,7 @@ end
 local function reshape(meter, stated, burst, window, at)
   advance(meter, at)
   local newest, before = meter.last, meter.per_second
-  local was = {ring = meter.ring, slots = meter.slots}
+  local was = {ring = meter.ring, fresh = meter.fresh, slots = meter.slots}
   shape(meter, stated, burst, window)
   meter.last = math.floor(at * meter.per_second)
   for old = newest - was.slots + 1, newest do
