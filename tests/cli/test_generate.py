@@ -260,6 +260,32 @@ def test_csv_rows(desk: Desk) -> None:
     assert found[2]["error"] == "the row's 'prompt' is empty"
 
 
+def test_a_long_csv_cell_is_a_row_like_others_and_one_past_all_bounds_fails_alone(
+    desk: Desk,
+) -> None:
+    with (desk.folder / "in.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["prompt"], ["one"], ["x" * 200_000], ["three"]])
+    assert desk.generate("-i", "in.csv").status == 0
+    desk.output.unlink()
+    (desk.folder / "out.checkpoint.sqlite").unlink()
+    desk.patch.setattr("llm_rotate.cli.jobs.records.CELL", 1000)
+    done = desk.generate("-i", "in.csv")
+    csv.field_size_limit(1 << 17)  # the module's, as it was
+    assert (done.status, done.err) == (1, "2 rows done, 1 failed\n")
+    found = {row["_index"]: row for row in rows(desk.output)}
+    assert "the row is no CSV: field larger than field limit" in found[1]["error"]
+    assert good(desk.output) == {0, 2}
+
+
+def test_a_line_nested_too_deeply_fails_alone(desk: Desk) -> None:
+    desk.write("in.jsonl", {"prompt": "one"}, "[" * 100_000, {"prompt": "three"})
+    done = desk.generate()
+    assert (done.status, done.err) == (1, "2 rows done, 1 failed\n")
+    found = {row["_index"]: row for row in rows(desk.output)}
+    assert "nested too deeply" in found[1]["error"]
+    assert good(desk.output) == {0, 2}
+
+
 def test_parquet_rows(desk: Desk) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

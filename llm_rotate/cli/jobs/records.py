@@ -17,6 +17,7 @@ from .extras import needed
 
 PIPE = Path("-")
 CHUNK = 1 << 20  # bytes read at once for the digest
+CELL = 1 << 27  # characters a CSV cell may have; more than any provider takes in one request
 
 
 class BadRowError(ValueError):
@@ -84,6 +85,8 @@ def _from_line(line: bytes) -> Record:
         found = json.loads(line.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError as error:
         return BadRowError(f"the line is not UTF-8 text from its byte {error.start + 1} on")
+    except RecursionError:
+        return BadRowError("the line is no JSON that can be read: it is nested too deeply")
     except ValueError as error:
         return BadRowError(f"the line is no JSON: {error}")
     return found if isinstance(found, dict) else BadRowError("the line is no JSON object")
@@ -91,8 +94,18 @@ def _from_line(line: bytes) -> Record:
 
 def _csv(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        for row in csv.DictReader(file):
-            yield _from_fields(row)
+        csv.field_size_limit(CELL)
+        rows = csv.DictReader(file)
+        while (found := _next_of(rows)) is not None:
+            yield found
+
+
+def _next_of(rows: csv.DictReader[str]) -> Record | None:
+    try:
+        row = next(rows, None)
+    except csv.Error as error:
+        return BadRowError(f"the row is no CSV: {error}")
+    return None if row is None else _from_fields(row)
 
 
 def _from_fields(row: dict[str, Any]) -> Record:
