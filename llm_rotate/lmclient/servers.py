@@ -204,13 +204,14 @@ def place_of(model: str, api_base: str | None) -> Place | None:
     provider = ALIASES.get(prefix, prefix) if rest else ""
     if provider not in built_in() and provider not in COMPATIBLE:
         provider, rest = "", model
+    is_given = api_base is not None
     if api_base is None and (api_base := base_url(provider, os.environ)) is None:
         if provider in COMPATIBLE:
             raise ConfigurationError(f"'{model}' is on a server of yours: give its api_base")
         return Place(provider, rest, None, provider) if provider else None
     _warn_of_plain_http(api_base)
     owner = _owner(api_base)
-    if provider == "openai" and owner != "openai":
+    if provider == "openai" and owner != "openai" and is_given:
         return Place(ELSEWHERE, rest, api_base, "openai")
     if provider:
         return Place(provider, rest, api_base, provider)

@@ -8,10 +8,14 @@ JSON that stands where an event should, for that is how errors come from some.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
 # The name of what is no event, but JSON that was written where one should be.
 BARE = "{"
+_FIELD = re.compile(rb"^(?:data|event|id|retry)?:", re.MULTILINE)  # a comment's name is empty
 
 
 class SseParser:
@@ -82,15 +86,23 @@ def _events(blocks: bytes) -> list[tuple[str, bytes]]:
             if data:
                 found.append(("", data))
         else:
-            event = _event(block)
-            if event[1]:
-                found.append(event)
+            found.extend(_in_block(block))
     return found
 
 
-def _event(block: bytes) -> tuple[str, bytes]:
+def _in_block(block: bytes) -> Iterator[tuple[str, bytes]]:
+    """Bare JSON that stands before the first field, and the event of the fields."""
     if block.lstrip()[:1] in (b"{", b"["):
-        return BARE, block
+        field = _FIELD.search(block)
+        fields_at = field.start() if field else len(block)
+        yield BARE, block[:fields_at]
+        block = block[fields_at:]
+    event = _event(block)
+    if event[1]:
+        yield event
+
+
+def _event(block: bytes) -> tuple[str, bytes]:
     name, data = "", []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")  # a comment's field is empty

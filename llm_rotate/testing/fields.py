@@ -70,6 +70,8 @@ _TEXT = Kind("a text", lambda value: isinstance(value, str))
 # "default" and "max" are known to some of the compatible services.
 _EFFORT = _one_of("none", "minimal", "low", "medium", "high", "xhigh", "max", "default")
 _CHOICE = _either(_one_of("none", "auto", "required"), _typed())
+_ANY_NUMBER = Kind("a number", lambda value: type(value) in (int, float))
+_INTEGER = Kind("an integer", lambda value: type(value) is int)
 _COUNT, _SHARE = _whole(1), _number(0, 1)
 
 OPENAI: Mapping[str, Kind] = {
@@ -85,6 +87,20 @@ OPENAI: Mapping[str, Kind] = {
     "tool_choice": _CHOICE,
     "response_format": _typed("text", "json_object", "json_schema"),
     "reasoning_effort": _EFFORT,
+    "stream": _SWITCH,
+    "stream_options": _typed(),
+}
+# Services that are compatible differ in ranges and names, and in shapes not named here.
+COMPATIBLE: Mapping[str, Kind] = {
+    "max_tokens": _INTEGER,
+    "max_completion_tokens": _INTEGER,
+    "temperature": _ANY_NUMBER,
+    "top_p": _ANY_NUMBER,
+    "n": _INTEGER,
+    "presence_penalty": _ANY_NUMBER,
+    "frequency_penalty": _ANY_NUMBER,
+    "stop": _either(_TEXT, _WORDS),
+    "tools": _TOOLS,
     "stream": _SWITCH,
     "stream_options": _typed(),
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import words
-from .fields import OPENAI, wrong_field
+from .fields import COMPATIBLE, OPENAI, wrong_field
 from .script import Refusal, Room
 from .wire import SSE, Call, Event, HeaderList, seconds, sse, worded
 from .words import Asked, Reply, Tool
@@ -58,7 +58,8 @@ _UPSTREAM_NAMES = {
     "google-ai-studio": "Google AI Studio",
     "google-vertex": "Google",
 }
-_SILENT_THINKERS = {"openai", "azure_openai"}  # count reasoning tokens, show no reasoning
+_OWN_RULES = {"openai", "azure_openai"}  # whose ranges and lists of names are OpenAI's
+_SILENT_THINKERS = _OWN_RULES  # count reasoning tokens, show no reasoning
 
 
 class OpenAIWire:
@@ -74,11 +75,13 @@ class OpenAIWire:
         if not isinstance(messages, list) or not messages:
             return "'messages' must be a list with at least one message"
         wrong_one = next((wrong for m in messages if (wrong := _wrong_message(m))), None)
-        return wrong_one or wrong_field(call.body, OPENAI)
+        return wrong_one or wrong_field(
+            call.body, OPENAI if call.provider in _OWN_RULES else COMPATIBLE
+        )
 
     def asked(self, call: Call) -> Asked:
         body, messages = call.body, call.body["messages"]
-        wanted = body.get("response_format") or {}
+        wanted = body.get("response_format")
         return Asked(
             prompt=words.last_prompt(messages),
             prompt_tokens=words.prompt_tokens(messages),
@@ -87,7 +90,7 @@ class OpenAIWire:
             must_call=body.get("tool_choice") not in (None, "auto", "none"),
             called=messages[-1].get("role") == "tool" or body.get("tool_choice") == "none",
             thinks=bool(body.get("reasoning_effort") or body.get("reasoning")),
-            schema=_SCHEMAS.get(wanted.get("type"), _no_schema)(wanted),
+            schema=_schema(wanted) if isinstance(wanted, Mapping) else None,
         )
 
     def whole(self, call: Call, asked: Asked, reply: Reply) -> dict[str, Any]:
@@ -243,8 +246,9 @@ def _tools(body: Mapping[str, Any]) -> tuple[Tool, ...]:
     return tuple(Tool(tool["name"], tool.get("parameters") or {}) for tool in offered)
 
 
-def _no_schema(wanted: Mapping[str, Any]) -> None:
-    del wanted
+def _schema(wanted: Mapping[str, Any]) -> Any:
+    found = _SCHEMAS.get(str(wanted.get("type")))
+    return found and found(wanted)
 
 
 def _json_schema(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -252,7 +256,7 @@ def _json_schema(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     return schema
 
 
-_SCHEMAS: Mapping[str | None, Any] = {
+_SCHEMAS: Mapping[str, Any] = {
     "json_schema": _json_schema,
     "json_object": lambda _wanted: {"properties": {"answer": {"type": "string"}}},
 }

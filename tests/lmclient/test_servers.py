@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from llm_rotate import ConfigurationError, DeploymentConfig, LMClient
+from llm_rotate import ConfigurationError, DeploymentConfig, LMClient, configure_from_dict
+from llm_rotate.config import registry_from_environment
 from llm_rotate.lmclient.servers import place_of
 
 OPENAI = "https://api.openai.com/v1"
@@ -100,6 +101,16 @@ def test_the_variable_with_openais_address_counts_as_one_that_is_given(
         for model in ("openai/llama", "llama") if not more else ("openai/llama",):
             keys = LMClient(model=model, **more).lm.config.keys
             assert {key.base_url for key in keys} == {address}
+
+
+def test_the_variables_server_gets_openais_own_spelling_as_from_a_pool(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://gateway.example/v1")
+    (mine, _) = LMClient(model="openai/o3").lm.config.keys
+    (theirs, _) = configure_from_dict(registry_from_environment(os.environ)).keys
+    assert (mine.provider, mine.base_url) == (theirs.provider, theirs.base_url)
+    assert mine.provider == "openai"
 
 
 def test_a_servers_own_variable_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -512,3 +512,25 @@ def test_a_schema_of_odd_types_is_the_providers_to_refuse() -> None:
     asked = ChatRequest("m", [{"role": "user", "content": "x"}], options={"response_format": odd})
     told = json.loads(dialect("openai").encode(asked, Endpoint("openai", "https://x.test")))
     assert told["response_format"]["json_schema"]["schema"]["properties"] == 5
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "outcome"),
+    [
+        ({"x": 1}, "Hel", Outcome.OK),
+        ({"error": {"message": "slow", "code": 429}}, "", Outcome.RATE_LIMITED),
+    ],
+)
+def test_json_before_the_fields_of_an_event_hides_neither_it_nor_an_error(
+    before: dict[str, Any], text: str, outcome: Outcome
+) -> None:
+    choices = [{"index": 0, "delta": {"content": "Hel"}, "finish_reason": "stop"}]
+    event = json.dumps({"choices": choices}).encode()
+    raw = json.dumps(before).encode() + b"\ndata: " + event + b"\n\ndata: [DONE]\n\n"
+    for pieces in ([raw], [raw[at : at + 1] for at in range(len(raw))]):
+        reader = dialect("openai").events(ChatRequest("m", ()))
+        found = [item for piece in pieces for item in reader.feed(piece)]
+        last = found[-1]
+        assert "".join(item.delta for item in found if isinstance(item, StreamChunk)) == text
+        assert isinstance(last, Verdict)
+        assert last.outcome is outcome

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_rotate.providers.sse import SseParser
+from llm_rotate.providers.sse import BARE, SseParser
 
 
 def parsed(*pieces: bytes) -> list[tuple[str, bytes]]:
@@ -37,6 +37,9 @@ def parsed(*pieces: bytes) -> list[tuple[str, bytes]]:
         (b"data\n\ndata:\n\n", []),
         (b"data: a:b\n\n", [("", b"a:b")]),
         (b"", []),
+        (b'{"x":1}\ndata: a\n\n', [(BARE, b'{"x":1}\n'), ("", b"a")]),
+        (b"[1]\n: c\nevent: e\ndata: a\n\n", [(BARE, b"[1]\n"), ("e", b"a")]),
+        (b'{\n"data": 1,\n "x": 2}\n\ndata: a', [(BARE, b'{\n"data": 1,\n "x": 2}'), ("", b"a")]),
     ],
 )
 def test_events_are_the_same_however_the_bytes_are_split(
@@ -80,6 +83,7 @@ line = st.sampled_from(
         b"",
         b"",
         b"junk",
+        b'{"x": 1}',
         b"\xff",
         b"data: \xef\xbb\xbf",
     ]

@@ -12,6 +12,8 @@ from llm_rotate.testing import SimRequest, Simulator
 
 USER = [{"role": "user", "content": "hi"}]
 OPENAI = ("/openai/v1/chat/completions", {"model": "m", "messages": USER})
+AZURE = ("/azure_openai/openai/v1/chat/completions", OPENAI[1])
+VLLM = ("/vllm/v1/chat/completions", OPENAI[1])
 RESPONSES = ("/openai/v1/responses", {"model": "m", "input": "hi"})
 ANTHROPIC = ("/anthropic/v1/messages", {"model": "m", "messages": USER, "max_tokens": 9})
 GEMINI = (
@@ -36,6 +38,12 @@ WRONG = [
     (OPENAI, {"reasoning_effort": "hihg"}),
     (OPENAI, {"stream_options": "yes"}),
     (OPENAI, {"stop": 5}),
+    (OPENAI, {"tool_choice": "any"}),
+    (AZURE, {"tool_choice": "any"}),
+    (AZURE, {"temperature": 3}),
+    (VLLM, {"temperature": "3"}),
+    (VLLM, {"max_tokens": 1.5}),
+    (VLLM, {"tools": "x"}),
     (RESPONSES, {"max_output_tokens": "20"}),
     (RESPONSES, {"reasoning": {"effort": "hihg"}}),
     (RESPONSES, {"reasoning": "high"}),
@@ -54,6 +62,10 @@ WRONG = [
 RIGHT = [
     (OPENAI, {"max_tokens": None, "temperature": 2, "stop": ["a"], "tools": []}),
     (OPENAI, {"tool_choice": "auto", "reasoning_effort": "high", "stream": False}),
+    (VLLM, {"temperature": 3, "max_tokens": -1, "tool_choice": "any"}),
+    (VLLM, {"response_format": {"type": "grammar", "grammar": "root ::= 'a'"}}),
+    (VLLM, {"response_format": {"type": ["x"]}}),
+    (VLLM, {"response_format": "json"}),
     (RESPONSES, {"max_output_tokens": 20, "reasoning": {"effort": "low"}}),
     (ANTHROPIC, {"temperature": 1, "thinking": {"type": "adaptive"}, "top_k": 4}),
     (GEMINI, generation(max_output_tokens=20, temperature=0.5, topK=40)),
