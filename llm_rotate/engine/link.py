@@ -143,7 +143,11 @@ class Link:
         """
         for loop, wire in list(self._wires.items()):
             if loop.is_running() and not self.is_cut:
-                yield asyncio.run_coroutine_threadsafe(wire.say_rest(), loop)
+                rest = wire.say_rest()
+                try:
+                    yield asyncio.run_coroutine_threadsafe(rest, loop)
+                except RuntimeError:  # it closed this moment
+                    rest.close()
 
     async def aclose(self) -> None:
         """Sends what is left; closes this loop's connection, the others' without waiting."""
@@ -343,7 +347,8 @@ class _Wire:
             if self._flushes:
                 await asyncio.wait(self._flushes)
             self._link.store.hurry()
-            await self._carry_in_time(())
+            if self._link.store.is_owing:
+                await self._carry_in_time(())
 
     async def aclose(self, *, is_last: bool = False) -> None:
         """Says what is left, and closes. ``is_last``: nothing will be said in this loop again."""

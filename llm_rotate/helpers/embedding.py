@@ -67,7 +67,7 @@ class Embedder:
     weigh: Callable[[str], float]
 
     async def __call__(self, members: Sequence[Member]) -> Group:
-        """Every text's vector, or its exception; what a provider refuses fails alone."""
+        """Every text's vector, or its exception; halves of what a provider refuses go again."""
         group = Group()
         texts = []
         for index, text in members:
@@ -86,16 +86,14 @@ class Embedder:
         try:
             answer: Vectors = await self.ask(texts)
         except Exception as error:
-            group.attempts += tuple(error.attempts) if isinstance(error, LMRotateError) else ()
+            group.attempts = tuple(error.attempts) if isinstance(error, LMRotateError) else ()
             if isinstance(error, REFUSED) and len(members) > 1:
                 middle = len(members) // 2
-                await self._send(members[:middle], group)
-                await self._send(members[middle:], group)
+                group.again = (members[:middle], members[middle:])
             else:
                 group.rows += [Row(index, None, error) for index, _ in members]
             return
-        group.attempts += answer.attempts
-        group.usage = added(group.usage, answer.usage)
+        group.attempts, group.usage = answer.attempts, answer.usage
         group.provider, group.model = answer.provider, answer.model
         shares = shared(answer.usage, [self.weigh(text) for text in texts])
         group.rows += [
@@ -131,15 +129,6 @@ def parts(whole: int, weights: Sequence[float]) -> list[int]:
     edges = list(accumulate(weights if any(weights) else [1.0] * len(weights), initial=0.0))
     cuts = [round(whole * (edge / edges[-1])) for edge in edges]
     return [end - start for start, end in pairwise(cuts)]
-
-
-def added(first: Usage, second: Usage) -> Usage:
-    return Usage(
-        first.prompt_tokens + second.prompt_tokens,
-        first.completion_tokens + second.completion_tokens,
-        first.total_tokens + second.total_tokens,
-        first.cached_tokens + second.cached_tokens,
-    )
 
 
 def stacked(batch: BatchResult[Any], *, as_array: bool) -> EmbeddingBatch:

@@ -18,7 +18,8 @@ LINGER_SECONDS = 0.1  # that rows wait for others to go with, where those are st
 @dataclass(slots=True)
 class Group:
     """What became of rows that went out together. ``usage``: what was billed for them,
-    by ``model`` of ``provider``; ``attempts``: every request that was sent.
+    by ``model`` of ``provider``; ``attempts``: every request that was sent; ``again``: parts
+    that are to go by themselves.
     """
 
     rows: list[Row[Any]] = field(default_factory=list)
@@ -26,6 +27,7 @@ class Group:
     provider: str = ""
     model: str = ""
     attempts: tuple[Attempt, ...] = ()
+    again: tuple[Sequence[Member], ...] = ()
 
 
 class Groups(Source[Sequence[Member]]):
@@ -108,5 +110,12 @@ class Groups(Source[Sequence[Member]]):
 class GroupWindow(Window[Sequence[Member], Any]):
     """A window of groups that hands over their rows. Its width counts groups."""
 
-    def _rows(self, index: int, outcome: Any) -> Sequence[Row[Any]]:
-        return outcome.rows if isinstance(outcome, Group) else super()._rows(index, outcome)
+    async def _go(self, index: int, item: Sequence[Member]) -> None:
+        """What is done is handed over before parts of the group go again: it was paid for."""
+        group = await self._sent(item)
+        if isinstance(group, Exception):
+            group = Group([Row(number, None, group) for number, _ in item])
+        if group.rows:
+            await self._hand_over(group.rows)
+        for part in group.again:
+            await self._go(index, part)

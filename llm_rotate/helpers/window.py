@@ -175,8 +175,13 @@ class Window(Generic[I, R]):
                 self._is_over = True
                 return
             self._open()
-            index, item = taken
-            await self._hand_over(self._rows(index, await self._sent(item)))
+            await self._go(*taken)
+
+    async def _go(self, index: int, item: I) -> None:
+        """Sends what was taken, and hands over what became of it."""
+        outcome = await self._sent(item)
+        row = (index, None, outcome) if isinstance(outcome, Exception) else (index, outcome, None)
+        await self._hand_over((Row(*row),))
 
     async def _taken(self) -> tuple[int, I] | None:
         """A row, or None when no more will come."""
@@ -204,12 +209,6 @@ class Window(Generic[I, R]):
         self._width.ended(mark, outcome)
         self.board.meter(outcome)
         return outcome
-
-    def _rows(self, index: int, outcome: Any) -> Sequence[Row[Any]]:
-        """What became of what was sent together: here of one row."""
-        if isinstance(outcome, Exception):
-            return (Row(index, None, outcome),)
-        return (Row(index, outcome, None),)
 
     async def _hand_over(self, rows: Sequence[Row[Any]]) -> None:
         for row in rows:

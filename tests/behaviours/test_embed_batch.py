@@ -122,6 +122,30 @@ def test_a_request_holds_no_more_than_the_provider_takes():
     assert sizes(world) == [2, 2, 2, 1]
 
 
+def test_what_was_answered_before_halving_was_cancelled_is_there():
+    world = World(["k1"])
+    world.sim.refuses("bad")
+    world.sim.key("k1").slow(1.0)
+    texts = [*(f"text {number}" for number in range(7)), "bad"]
+
+    async def scenario():
+        half = asyncio.Event()
+        heard = lambda index, *_: half.set() if index == 3 else None  # noqa: E731 - so short
+        running = asyncio.ensure_future(world.lm.embed_batch(MODEL, texts, on_result=heard))
+        await half.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await running
+        return caught.value.batch
+
+    batch = world.run(scenario)
+    assert [each and each.embedding for each in batch] == [
+        *(vector_of(text) for text in texts[:4]), *[None] * 4,
+    ]  # fmt: skip
+    assert (batch.completed, batch.failed) == (4, 0)
+    assert batch.usage.total_tokens == sum(each.usage.total_tokens for each in batch if each) > 0
+
+
 def test_a_text_that_is_too_long_for_a_request_goes_alone():
     world = World(
         edit=lambda config: (config.providers["openai"].flags.update(embed_tokens=60), config)[1]

@@ -247,3 +247,16 @@ def test_what_is_no_hash_of_counts_is_begun_anew(server: RedisServer, value: Any
         await store.aclose()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("value", [b"nonsense", [b"a list"]], ids=repr)
+def test_what_is_no_list_of_workers_is_begun_anew(server: RedisServer, value: Any) -> None:
+    async def scenario() -> None:
+        store = opened(server.url)
+        write(server, b"{llmrotate}workers", value)
+        await store.catch_up()
+        assert not store._link.failure
+        assert server.do("ZCARD", "{llmrotate}workers") == 1
+        await store.aclose()
+
+    asyncio.run(scenario())

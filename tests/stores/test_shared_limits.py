@@ -326,3 +326,55 @@ def test_what_has_no_end_is_kept_by_any_live_worker(
         await there.aclose()
 
     asyncio.run(scenario())
+
+
+def test_a_claim_keeps_one_slot_of_many(server: RedisServer) -> None:
+    with server.client() as client:
+        clock = Clock(client)
+        busy, other = (direct_store(client, clock) for _ in range(2))
+        asked = key(max_concurrency=3)
+        held = [done(busy.admit([asked], clock.now, COST)) for _ in range(3)]
+        for _ in range(4):
+            assert isinstance(done(other.admit([asked], clock.now, COST, 60.0)), Refused)
+            clock.set(clock.now + 1.0)
+        for lease in held[:2]:
+            busy.settle(lease, (), clock.now, COST)
+        done(busy.flush())
+        taken = [done(busy.admit([asked], clock.now, COST, 60.0)) for _ in range(2)]
+        assert [type(each) for each in taken] == [Lease, Refused]
+        assert isinstance(done(other.admit([asked], clock.now, COST, 60.0)), Lease)
+        client.flushdb()
+
+
+def test_a_claim_ends_with_the_patience_of_who_laid_it(server: RedisServer) -> None:
+    with server.client() as client:
+        clock = Clock(client)
+        busy, other = (direct_store(client, clock) for _ in range(2))
+        asked = key(max_concurrency=1)
+        held = done(busy.admit([asked], clock.now, COST))
+        assert isinstance(done(other.admit([asked], clock.now, COST, 0.7)), Refused)
+        clock.set(clock.now + 2.5)  # it would hold from 2 s on
+        busy.settle(held, (), clock.now, COST)
+        done(busy.flush())
+        assert isinstance(done(busy.admit([asked], clock.now, COST, 60.0)), Lease)
+        client.flushdb()
+
+
+def test_L04_small_requests_of_one_worker_are_not_starved_by_the_large_ones_of_another(
+    server: RedisServer,
+) -> None:
+    with server.client() as client:
+        clock = Clock(client)
+        large, small = (direct_store(client, clock) for _ in range(2))
+        asked, served = key(tpm=60_000), {large: 0, small: 0}
+        costs = {large: Tokens(1_000, 2_000), small: Tokens(50, 50)}
+        for _ in range(240):  # a minute
+            clock.set(clock.now + 0.25)
+            for store, cost in costs.items():
+                answer = done(store.admit([asked], clock.now, cost, 9.0))
+                if isinstance(answer, Lease):
+                    served[store] += 1
+                    store.settle(answer, (), clock.now, cost)
+        assert served[large] >= 15  # of 20 that the limit holds, and the first burst
+        assert served[small] >= 10
+        client.flushdb()

@@ -142,10 +142,11 @@ end
 
 -- A request of a large part of a limit waits until much room is there at once. While it
 -- does, the requests of other workers (who keep the order of their own) must not take it: who
--- waits claims the bucket, and the oldest claim holds. Who will not wait so long claims nothing,
--- or it would keep all others out for nobody; who waits asks again every LOOKS_S, or is gone.
+-- waits claims the bucket, and the oldest claim holds. Who is kept out by a claim lays one too,
+-- and so has its turn. Who will not wait claims nothing, or it would keep all others out for
+-- nobody; who waits asks again every LOOKS_S, or is gone.
 -- A slot is taken again at once by the worker that gave it back, if calls wait there: who has
--- waited for one for SLOT_S claims the next.
+-- waited for one for SLOT_S claims one of the next.
 local LOOKS_S, CLAIM_S, LOOK_AGAIN_S, LARGE = 5, 1, 0.25, 0.5
 local SLOT, SLOT_S = 'max_concurrency', 2
 
@@ -153,15 +154,30 @@ local function worker_of(lease)
   return string.match(lease, '^(.-)%-') or lease
 end
 
--- A claim of another worker that is older than one's own.
+local function size(found)
+  local count = 0
+  for _ in pairs(found) do
+    count = count + 1
+  end
+  return count
+end
+
+-- What keeps a bucket with room for others: claims of other workers that are older than one's
+-- own. Claims of slots do where as many are free as there are claims, or less.
 local function older_claim(bucket, who)
-  local own, found = bucket.claims[who], nil
+  local own, before, found = bucket.claims[who], 0, nil
   for other, claim in pairs(bucket.claims) do
     if claim.till <= seconds then
       bucket.claims[other] = nil
     elseif other ~= who and claim.from <= seconds and not (own and own.from <= claim.from) then
-      found = claim
+      if claim.limit ~= SLOT then
+        return claim
+      end
+      before, found = before + 1, claim
     end
+  end
+  if found and (bucket.spec.max_concurrency or 0) - size(bucket.leases) > before then
+    return nil
   end
   return found
 end
@@ -175,25 +191,27 @@ local function large_part(bucket, cost)
   end
 end
 
-local function lay_claim(limit, who, name, from)
+local function lay_claim(limit, who, claim)
   local claims = bucket_of(limit.name).claims
   local before = claims[who]
-  if before and before.limit == name and before.till > seconds then
-    from = before.from
+  if before and before.limit == claim.limit and before.till > seconds then
+    claim.from = before.from
   end
-  claims[who] = {limit = name, from = from, till = seconds + LOOKS_S + CLAIM_S}
+  claims[who] = claim
   changed[limit.name] = true
 end
 
 -- `full`: why the candidate is (see `why`).
 local function claim(candidate, full, cost, who, patience)
-  local wait = tonumber(full[2])
+  local wait, till = tonumber(full[2]), seconds + math.min(LOOKS_S, patience) + CLAIM_S
   for _, limit in ipairs(candidate.limits) do
     local name = large_part(bucket_of(limit.name), cost)
     if name and wait <= patience then
-      lay_claim(limit, who, name, seconds)
+      lay_claim(limit, who, {limit = name, from = seconds, till = till})
     elseif full[4] == SLOT and limit.number == full[1] then
-      lay_claim(limit, who, SLOT, seconds + SLOT_S)
+      lay_claim(limit, who, {limit = SLOT, from = seconds + SLOT_S, till = till})
+    elseif limit.kept_for then
+      lay_claim(limit, who, {limit = limit.kept_for, from = seconds, till = till, is_small = true})
     end
   end
 end
@@ -208,10 +226,13 @@ local function fullness(candidate, cost, who)
     end
     local wait, due = wait_for(bucket, limit.name, cost)
     local claim = wait < LOOK_AGAIN_S and older_claim(bucket, who)
+    local own = bucket.claims[who]
     if claim then
       wait, due = LOOK_AGAIN_S, claim.limit
+    elseif due == SLOT and own and own.limit == SLOT and own.from <= seconds then
+      wait = math.min(wait, LOOK_AGAIN_S) -- the next is its own: others leave it free
     end
-    limit.is_full = wait > 0
+    limit.is_full, limit.kept_for = wait > 0, claim and claim.limit
     if wait > longest then
       worst, longest, name = limit, wait, due
     end
@@ -252,7 +273,7 @@ local function reserve_all(candidate, lease, cost, place)
     for i, limit in ipairs(candidate.limits) do
       local bucket = bucket_of(limit.name)
       local claim = bucket.claims[who]
-      if claim and (claim.limit == SLOT or large_part(bucket, cost)) then
+      if claim and (claim.limit == SLOT or claim.is_small or large_part(bucket, cost)) then
         bucket.claims[who] = nil
       end
       took[i] = reserve(bucket, limit.name, lease, cost)

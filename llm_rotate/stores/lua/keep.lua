@@ -7,7 +7,10 @@ redis.call('SET', KEYS[1], (life(value_of(KEYS[1]))), 'PX', SHARED_MS)
 for i = 2, #KEYS do
   redis.call('PEXPIRE', KEYS[i], SHARED_MS)
 end
-redis.call('ZADD', workers, whole(now + PRESENT_MS), ARGV[1])
+if type(redis.pcall('ZADD', workers, whole(now + PRESENT_MS), ARGV[1])) == 'table' then
+  redis.call('DEL', workers) -- whatever stood there, it was no list of workers
+  redis.call('ZADD', workers, whole(now + PRESENT_MS), ARGV[1])
+end
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', '(' .. whole(now))
 redis.call('PEXPIRE', workers, PRESENT_MS)
 return redis.call('ZCARD', workers)
