@@ -73,7 +73,7 @@ def notes(config: LMRotateConfig) -> Iterator[str]:
         if spoken not in DIALECTS:
             yield f"{provider} speaks {spoken!r}, which this version does not: {UNSPOKEN}"
     for key in config.keys:
-        if not key.secret_ref and config.endpoint(key).auth in HEADERS:
+        if key.enabled and not key.secret_ref and config.endpoint(key).auth in HEADERS:
             yield f"{key.key_id} has no secret_ref: calls with it fail"
     groups = {key.quota_group for key in config.keys}
     for name in config.quota_groups:

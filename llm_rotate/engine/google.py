@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from ..core.wire import Endpoint, Ready
 from ..errors import ConfigurationError
+from ..providers.gemini_urls import split_version
 from .extra_headers import Pairs
 from .google_answer import Call, Crossing
 from .google_auth import Token
@@ -22,8 +22,6 @@ from .readers import Readers
 from .run import Grant
 from .stages import PoolKey, Stage
 from .transport.seam import Answer, Timeouts, Transport
-
-_VERSIONED = re.compile(r"(.*)/(v\d\w*)")
 
 
 def is_cold(stages: Sequence[Stage]) -> bool:
@@ -139,11 +137,7 @@ def _unused_certificates() -> ssl.SSLContext:
 
 
 def _split_version(endpoint: Endpoint) -> tuple[str | None, str | None]:
-    """(address, version) of an API whose version may stand in the address. None: the SDK's own,
-    which knows how Vertex spells regions.
-    """
+    """(address, version); None: the SDK's own, which knows how Vertex spells regions."""
     if endpoint.base_url.endswith("-aiplatform.googleapis.com"):
         return None, endpoint.flags.get("api_version")
-    found = _VERSIONED.fullmatch(endpoint.base_url.rstrip("/"))
-    version: str | None = endpoint.flags.get("api_version")
-    return (found[1], found[2]) if found else (endpoint.base_url, version)
+    return split_version(endpoint)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from ..core.wire import Endpoint
 from .parts import cannot
 
-_VERSIONED = re.compile(r".*/v\d\w*")
+_VERSIONED = re.compile(r"(.*)/(v\d\w*)")
 _GLOBAL = re.compile(r"https://global-(aiplatform\.googleapis\.com)")  # there is no such host
 
 
@@ -32,6 +32,13 @@ def url_of(endpoint: Endpoint, model: str, verb: str) -> str:
 def root(endpoint: Endpoint) -> str:
     """The address, with the name that the host of all regions has."""
     return _GLOBAL.sub(r"https://\1", endpoint.base_url)
+
+
+def split_version(endpoint: Endpoint) -> tuple[str, str | None]:
+    """(address, version) of an API whose version may stand in the address."""
+    base = root(endpoint)
+    found = _VERSIONED.fullmatch(base.rstrip("/"))
+    return (found[1], found[2]) if found else (base, endpoint.flags.get("api_version"))
 
 
 def named(model: str) -> str:

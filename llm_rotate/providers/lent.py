@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..core.wire import Endpoint
-from .gemini_urls import root
+from .gemini_urls import split_version
 from .openai_urls import deployment, is_undated, resource
 
 
@@ -46,7 +46,7 @@ def _anthropic(endpoint: Endpoint, _: str | None) -> Address:
 
 
 def _gemini(endpoint: Endpoint, _: str | None) -> Address:
-    return Address(root(endpoint), endpoint.flags.get("api_version"))
+    return Address(*split_version(endpoint))
 
 
 _ADDRESSES: Mapping[str, Callable[[Endpoint, str | None], Address]] = {

@@ -186,6 +186,10 @@ FIRST_TRIES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: LMRotate(configure_from_dict(REGISTRY), http_client=httpx.Client),
         "not the class httpx.Client",
     ),
+    "the right client's class": (
+        lambda: LMRotate(configure_from_dict(REGISTRY), http_client=httpx.AsyncClient),
+        "not the class httpx.AsyncClient",
+    ),
     "no client at all": (
         lambda: LMRotate(configure_from_dict(REGISTRY), http_client=object()),
         "not builtins.object",

@@ -129,6 +129,8 @@ def test_C05_without_a_model_no_deployment_is_guessed():
             Address("https://aiplatform.googleapis.com"),
         ),
         ("gemini", "https://g", {"api_version": "v1beta"}, Address("https://g", "v1beta")),
+        ("gemini", "https://p.example/g/v1beta/", {}, Address("https://p.example/g", "v1beta")),
+        ("gemini", "https://g/v1", {"api_version": "v1beta"}, Address("https://g", "v1")),
         ("cohere", "https://c.example", {}, Address("https://c.example")),
     ],
 )

@@ -67,7 +67,7 @@ def test_notes_say_what_will_not_happen_and_the_status_stays_0(tmp_path: Path) -
         {"key_id": "a", "provider": "openai", "secret_ref": "env://A"},
         {"key_id": "b", "provider": "openai", "secret_ref": "env://B"},
         {"key_id": "c", "provider": "openai"},
-        {"key_id": "d", "provider": "groq", "secret_ref": "env://E", "enabled": False},
+        {"key_id": "d", "provider": "groq", "enabled": False},
     ]
     chain = [{"provider": name} for name in ("openai", "anthropic", "groq", "anthropic")]
     fields = {"fallback_chains": {"*": chain}, "quota_groups": {"team": {"rpm": 9}}}

@@ -48,9 +48,8 @@ class Client(Protocol):
 
 def check_client(given: Any) -> None:
     """Raises ConfigurationError for what is no such client, as httpx.Client is none."""
-    if not all(
-        callable(getattr(given, name, None)) for name in ("build_request", "send", "aclose")
-    ):
+    used = ("build_request", "send", "aclose")
+    if isinstance(given, type) or not all(callable(getattr(given, name, None)) for name in used):
         raise ConfigurationError(
             f"http_client must be an httpx.AsyncClient (or httpx2's), not {_named(given)}"
         )
