@@ -101,6 +101,8 @@ class Asker:
         self.equals: Equals | None = None
 
     def __call__(self, row: Any) -> Awaitable[ChatResponse]:
+        if isinstance(row, ConfigurationError):
+            raise row  # why what was given for it is none
         names = self._spray.next()
         request = ChatRequest(names[0], messages_of(row), options=self.options, **self._own)
         if self.equals is None:

@@ -99,7 +99,7 @@ def parsed_text(text: str) -> Any:
 
 def rows_of(inputs: Any, endpoint: EndpointType) -> Any:
     """The inputs of a batch, with payloads for the responses endpoint made into messages. A
-    payload that cannot be stays as it is: the row fails, and no other.
+    payload that cannot be is its error instead: the row fails with it, and no other.
     """
     if endpoint != "responses":
         return inputs
@@ -118,5 +118,5 @@ def _row(given: Any) -> Any:
         return given
     try:
         return _from_payload(given)
-    except ConfigurationError:
-        return given
+    except ConfigurationError as error:
+        return error

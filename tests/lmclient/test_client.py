@@ -538,4 +538,5 @@ def test_a_payload_with_more_than_it_can_hold_is_told(sim: Simulator) -> None:
             client.generate({"input": "x", "tools": []})
         batch = client.generate_batch(row for row in ({"input": "x", "tools": []}, {"input": "y"}))
     assert isinstance(batch.errors[0], ConfigurationError)
+    assert "give 'tools' as a keyword" in str(batch.errors[0])
     assert batch.errors[1] is None
