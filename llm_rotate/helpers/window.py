@@ -211,18 +211,26 @@ class Window(Generic[I, R]):
         return outcome
 
     async def _hand_over(self, rows: Sequence[Row[Any]]) -> None:
-        for row in rows:
-            if self._finish is not None and row.error is None:
-                await _finished(row, self._finish)
-            if isinstance(row.error, PoolClosedError):
-                self._failure = row.error
-                self.stop()
-            self.board.note(row.error)
-            self._done.append(row)
-            self._news.set()
+        if self._finish is None or len(rows) == 1:
+            for row in rows:
+                await self._settle(row)
+        else:
+            ended = await asyncio.gather(*map(self._settle, rows), return_exceptions=True)
+            for error in filter(None, ended):
+                raise error
         while len(self._done) > self._width.limit * max(1, len(rows)):
             self._room.clear()
             await self._room.wait()
+
+    async def _settle(self, row: Row[Any]) -> None:
+        if self._finish is not None and row.error is None:
+            await _finished(row, self._finish)
+        if isinstance(row.error, PoolClosedError):
+            self._failure = row.error
+            self.stop()
+        self.board.note(row.error)
+        self._done.append(row)
+        self._news.set()
 
 
 async def _finished(row: Row[Any], finish: Callable[[Any], Awaitable[Any]]) -> None:

@@ -339,6 +339,23 @@ def test_what_a_postprocess_makes_of_a_vector_is_left_alone():
     assert (list(batch), batch.array) == ([odd] * 3, None)
 
 
+def test_a_groups_rows_are_postprocessed_side_by_side():
+    world = World()
+
+    async def slowly(answer):
+        await asyncio.sleep(5.0)
+        if answer.embedding == vector_of(TEXTS[3]):
+            raise ValueError("not this one")
+        return answer.embedding
+
+    began = world.clock.now()
+    batch = embed(world, TEXTS[:32], postprocess=slowly)
+    assert world.clock.now() - began < 10.0
+    assert [n for n, error in enumerate(batch.errors) if error] == [3]
+    assert batch.errors[3].answer.embedding == vector_of(TEXTS[3])
+    assert all(batch[n] == vector_of(TEXTS[n]) for n in range(32) if n != 3)
+
+
 def test_the_sync_twins(llm_simulator):
     lm = llm_simulator.pool(["k1", "k2"])
     batch = lm.embed_batch_sync(MODEL, TEXTS)
