@@ -65,6 +65,13 @@ def read_events(reader: EventReader, raw: bytes) -> list[StreamChunk | Verdict[C
     return reader.feed(raw) if raw else [reader.end()]
 
 
+def _with_limit(error: TransportError, limit_s: float) -> TransportError:
+    """The transport knows only what was left of the limit."""
+    if error.outcome is not Outcome.TIMED_OUT:
+        return error
+    return TransportError(error.outcome, f"no event came for {limit_s:g} s")
+
+
 def _as_sent(asked: Request, stage: Stage) -> Request:
     """The request with the stage's own model, upstream and keywords."""
     options = {**stage.options, **asked.options}  # what the call says is more specific
@@ -280,7 +287,8 @@ class HttpExchange:
         readings = dialect.readings(answer.headers, self._judge.wall())
         if readings:
             self._judge.heed(grant, readings, now)
-        until = sent_at + self._timeouts.first_event
+        limit = self._timeouts.first_event
+        until = sent_at + limit
         try:
             while True:
                 patience = max(SHORTEST_WAIT, until - self._judge.now())
@@ -289,7 +297,13 @@ class HttpExchange:
                 if early:
                     break
                 if raw.strip() and not reader.finished:
-                    until = self._judge.now() + self._timeouts.idle
+                    limit = self._timeouts.idle
+                    until = self._judge.now() + limit
+        except TransportError as error:
+            answer.discard()
+            if self._judge.now() < until - SHORTEST_WAIT:
+                raise
+            raise _with_limit(error, limit) from error.__cause__
         except BaseException:
             answer.discard()
             raise

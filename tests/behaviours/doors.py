@@ -105,8 +105,15 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return True
 
 
-def sends(sim: Simulator, *streams: Sequence[bytes | float], end: End = End.CLEAN) -> None:
-    """The next requests get these streams under 200; a number is a pause in seconds."""
+def sends(
+    sim: Simulator,
+    *streams: Sequence[bytes | float],
+    end: End = End.CLEAN,
+    delay: float = 0.0,
+) -> None:
+    """The next requests get these streams under 200; a number is a pause in seconds, as is
+    ``delay``, before the headers.
+    """
     planned, answer = deque(streams), sim.answer
 
     def answer_or_planned(*request: Any) -> SimAnswer:
@@ -115,7 +122,7 @@ def sends(sim: Simulator, *streams: Sequence[bytes | float], end: End = End.CLEA
             return given
         chunks = tuple(_chunks(planned.popleft()))
         return replace(
-            given, status=200, headers=SSE, chunks=chunks, end=end, stream=True, delay=0.0
+            given, status=200, headers=SSE, chunks=chunks, end=end, stream=True, delay=delay
         )
 
     sim.answer = answer_or_planned  # type: ignore[method-assign]

@@ -665,6 +665,19 @@ def test_S06_after_its_first_event_a_stream_has_the_idle_time_only(provider):
         assert world.clock.now() - began == pytest.approx(110.0)
 
 
+@each_service
+@pytest.mark.parametrize(("noise", "limit"), [(0, 120), (1, 60)])
+def test_S06_a_stream_that_never_starts_is_told_with_the_limit_not_with_what_was_left_of_it(
+    provider, noise, limit
+):
+    patience = {"timeouts": {"first_event": 120.0, "idle": 60.0}, "max_retries": 0}
+    with fake_time(provider=provider, keys=["k1"], defaults=patience) as world:
+        sends(world.sim, WIRES[provider].noise[:noise], end=End.HANG, delay=50.0)
+        error = streamed(world)[2]
+    assert isinstance(error, TimedOutError)
+    assert f"no event came for {limit} s" in str(error)
+
+
 # -- the deadline inside a stream
 
 
