@@ -270,7 +270,8 @@ class LMRotate(ChatBatches, Embeddings, Transcriptions, Contents, Files):
 
     async def close(self) -> None:
         """Closes this loop's connections in order, other loops' at once. Calls under way end with
-        PoolClosedError. The pool can be used again; it then opens new ones.
+        PoolClosedError, streams that have begun with StreamInterruptedError. The pool can be used
+        again; it then opens new ones.
         """
         await self._pool.aclose()
 
