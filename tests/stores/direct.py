@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from llm_rotate.config.entries import StateStoreConfig
+from llm_rotate.engine.clock import RealClock
+from llm_rotate.engine.state import open_store
 from llm_rotate.stores.errands import Ask, Script
 from llm_rotate.stores.redis import RedisStore
 
 T = TypeVar("T")
 TIME = "redis.call('TIME')"
 FAKE_TIME = "redis.call('LRANGE', 'time', 0, 1)"
+
+
+def opened(url: str) -> Any:
+    """A store over a real link, that takes a busy machine for no server that is away."""
+    config = StateStoreConfig(backend="redis", redis_url=url, store_timeout_ms=5000)
+    return open_store(config, RealClock())
 
 
 def done(step: Coroutine[Any, Any, T]) -> T:

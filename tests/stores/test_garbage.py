@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
-from llm_rotate.config.entries import StateStoreConfig
 from llm_rotate.core.bucket import BucketSpec, Tokens
 from llm_rotate.core.keystate import Change, KeyState, Kind
 from llm_rotate.core.learned import Reading
 from llm_rotate.core.outcome import Scope
 from llm_rotate.core.pool import Candidate, Lease, Refused
-from llm_rotate.engine.clock import RealClock
-from llm_rotate.engine.state import open_store
 from tests.redis_server import RedisServer
+
+from .direct import opened
 
 NOW = time.monotonic
 COST = Tokens(10, 10)
@@ -32,11 +31,6 @@ GARBAGE = [b"", b"nonsense", b"\xff\x00", b"\x80", b"\x81\xa2at\x01", b"\x07", b
 @pytest.fixture(autouse=True)
 def _empty(server: RedisServer) -> None:
     server.do("FLUSHALL")
-
-
-def opened(url: str) -> Any:
-    config = StateStoreConfig(backend="redis", redis_url=url, store_timeout_ms=5000)
-    return open_store(config, RealClock())
 
 
 async def taken(store: Any, limit: str = "rpm") -> float:

@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 
-from llm_rotate.config.entries import StateStoreConfig
 from llm_rotate.core.bucket import BucketSpec, Tokens
 from llm_rotate.core.keystate import Change, KeyState, Kind
 from llm_rotate.core.learned import Reading
 from llm_rotate.core.outcome import Scope
 from llm_rotate.core.pool import Candidate, Lease, Refused
-from llm_rotate.engine.clock import RealClock
-from llm_rotate.engine.state import open_store
 from tests.redis_server import RedisServer
 
-from .direct import Clock, direct_store, done
+from .direct import Clock, direct_store, done, opened
 
 NOW = time.monotonic
 COST = Tokens(10, 10)
@@ -28,11 +25,6 @@ COST = Tokens(10, 10)
 @pytest.fixture(autouse=True)
 def _empty(server: RedisServer) -> None:
     server.do("FLUSHALL")
-
-
-def opened(url: str) -> Any:
-    config = StateStoreConfig(backend="redis", redis_url=url, store_timeout_ms=5000)
-    return open_store(config, RealClock())
 
 
 def key(**limits: Any) -> Candidate:

@@ -154,14 +154,6 @@ local function worker_of(lease)
   return string.match(lease, '^(.-)%-') or lease
 end
 
-local function size(found)
-  local count = 0
-  for _ in pairs(found) do
-    count = count + 1
-  end
-  return count
-end
-
 -- What keeps a bucket with room for others: claims of other workers that are older than one's
 -- own. Claims of slots do where as many are free as there are claims, or less.
 local function older_claim(bucket, who)

@@ -272,6 +272,14 @@ local function turn_day(bucket, name, day)
   changed[name] = true
 end
 
+local function size(found)
+  local count = 0
+  for _ in pairs(found) do
+    count = count + 1
+  end
+  return count
+end
+
 -- Every limit that holds: {name, limit, taken, "1" if no configuration says so}.
 local function rooms_of(bucket, name)
   local at, spec, found = tick(bucket, name), bucket.spec, {}
@@ -284,12 +292,8 @@ local function rooms_of(bucket, name)
     end
   end
   lease_free_at(bucket, 0, at)
-  local held = 0
-  for _ in pairs(bucket.leases) do
-    held = held + 1
-  end
   for _, each in ipairs({{'rpd', bucket.day_requests}, {'tpd', bucket.day_tokens},
-      {'max_cost_per_day', bucket.day_dollars}, {'max_concurrency', held}}) do
+      {'max_cost_per_day', bucket.day_dollars}, {'max_concurrency', size(bucket.leases)}}) do
     if spec[each[1]] then
       found[#found + 1] = {each[1], spec[each[1]], each[2], false}
     end
